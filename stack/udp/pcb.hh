@@ -1,0 +1,42 @@
+// The protocol control block: what the lookup knows of a socket. The socket layer derives its sockets from it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/address.hh"
+
+namespace skua::udp {
+
+class group;
+
+/// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what shards
+/// need was copied into table entries when the pcb was bound.
+struct pcb {
+    explicit pcb(ip_family f) : family(f), local{ip_address::any(f), 0, 0}, remote{ip_address::any(f), 0, 0} {}
+
+    const ip_family family;
+    // (control) options that binding looks at
+    bool v6_only = false;
+    bool reuse_address = false;
+    bool reuse_port = false;
+    uid_t owner = 0;               // effective uid of the creator
+    std::uint32_t device = 0;      // SO_BINDTODEVICE: ifindex or 0
+    std::int32_t incoming_shard = -1;  // SO_INCOMING_CPU as a hint for the score, or -1
+    // (control) where it stands; local.port 0 = not bound, remote.port 0 = not connected
+    endpoint local;
+    endpoint remote;
+    bool address_bound = false;    // bind() named the address (it survives a disconnect)
+    bool port_bound = false;       // bind() named the port
+    group* member_of = nullptr;
+
+    /// The shard that fills the receive queue. Any thread.
+    std::atomic<std::uint16_t> home_shard{0};
+
+protected:
+    ~pcb() = default;
+};
+
+}  // namespace skua::udp

@@ -1,0 +1,82 @@
+// The three lookup tables (by port, by address + port, by four-tuple), binding rules and the lookup.
+//
+// Writers (bind, connect, unbind) take one lock and may be any thread. Shards read without locks under RCU.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "base/random.hh"
+#include "base/rcu.hh"
+#include "base/result.hh"
+#include "udp/pcb.hh"
+
+namespace skua::udp {
+
+/// Which sockets share the pick when some sockets of equal best score have SO_REUSEPORT and some have not, and the one
+/// bound last has it (IPv4): all of them (Linux 3.9 to 4.4) or the group only (Linux today).
+enum class mixed_rule : std::uint8_t { every, group };
+
+struct table_options {
+    mixed_rule mixed = mixed_rule::every;
+    std::uint16_t ephemeral_first = 32768;  // Linux: net.ipv4.ip_local_port_range
+    std::uint16_t ephemeral_last = 60999;
+    std::size_t expected_sockets = 1024;
+};
+
+/// A packet as the lookup sees it.
+struct lookup_key {
+    flow_key flow;
+    std::uint32_t hash = 0;      // five-tuple (Toeplitz) hash; only used if a group must choose
+    std::uint32_t ifindex = 0;   // came in on
+    std::uint16_t shard = 0;     // is being looked up for packets received on this shard
+};
+
+class tables {
+public:
+    tables(rcu_domain& rcu, random_source& random, table_options options = {});
+    ~tables();  // every pcb must be unbound
+    tables(const tables&) = delete;
+    tables& operator=(const tables&) = delete;
+
+    // ---- writers ----
+    /// bind(2) after the socket layer has checked that the address is one of ours. port 0: an ephemeral port is chosen at
+    /// random (RFC 6056 algorithm 1), one that no conflicting socket has. Errors, as Linux: EINVAL bound already;
+    /// EADDRINUSE.
+    result<void> bind(pcb& p, const endpoint& local);
+    /// Binds to an ephemeral port if the pcb has none. Error: EAGAIN (Linux) when none is left.
+    result<void> autobind(pcb& p);
+    /// connect(2): `local` is the source address chosen for `remote` (its port is ignored). Autobinds. A connected pcb may
+    /// be connected anew. Errors: EAGAIN no port left.
+    result<void> connect(pcb& p, const ip_address& local, const endpoint& remote);
+    /// connect(AF_UNSPEC): forgets the peer; address and port stay only if bind() named them (linux-udp facts 17, 18).
+    void disconnect(pcb& p);
+    /// Takes the pcb out of every table. The caller frees it only after readers of this moment are gone (rcu.retire).
+    void unbind(pcb& p);
+    /// After reuse_address, reuse_port, device, incoming_shard or v6_only of a bound pcb was changed under `lock()`.
+    void refresh(pcb& p);
+    /// The writer lock, for changing (control) fields of a pcb.
+    std::unique_lock<std::mutex> lock() const;
+    /// Every bound pcb, under the lock; for listings.
+    void for_all(const std::function<void(const pcb&)>& visit) const;
+
+    // ---- readers (shards, under RCU) ----
+    /// The socket for a unicast packet, or nullptr. Design rules: exact four-tuple first, then the port slot, or with more
+    /// than 10 sockets in it the address slots (exact address, then wildcard); highest score; ties by order of binding.
+    pcb* lookup(const lookup_key& key) const;
+    /// The same for a burst, with prefetching between the stages. out.size() >= keys.size().
+    void lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const;
+    /// Every socket that a broadcast or multicast packet is for, in order; returns how many were visited.
+    std::size_t for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const;
+    /// True if the port's sockets need the five-tuple hash of a packet (a group with two or more members).
+    bool wants_hash(std::uint16_t local_port) const;
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+}  // namespace skua::udp

@@ -1,0 +1,74 @@
+// Wait queues in the kernel's manner: normal and exclusive waiters, woken in order (Linux: kernel/sched/wait.c).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "base/clock.hh"
+
+namespace skua::wait {
+
+class wait_queue;
+
+/// Something that wants to know. Lives where its owner says; must be removed from its queue before it dies.
+class waiter {
+public:
+    virtual ~waiter() = default;
+    /// Called with the queue's lock held, on the waker's thread: short, no locks that a remover of waiters could hold.
+    /// `events` is a poll(2) mask, 0 = unspecified. Returns true if this waiter took the event (counts as an exclusive
+    /// wake-up).
+    virtual bool notify(std::uint32_t events) = 0;
+
+private:
+    friend class wait_queue;
+    waiter* next_ = nullptr;
+    waiter* prev_ = nullptr;
+    bool exclusive_ = false;
+    wait_queue* on_ = nullptr;
+};
+
+class wait_queue {
+public:
+    wait_queue() = default;
+    ~wait_queue();
+    wait_queue(const wait_queue&) = delete;
+    wait_queue& operator=(const wait_queue&) = delete;
+
+    /// Normal waiters go to the head and are all woken (add_wait_queue).
+    void add(waiter& w);
+    /// Exclusive waiters go to the tail; a wake-up stops after the first that takes it (add_wait_queue_exclusive).
+    void add_exclusive(waiter& w);
+    /// No-op if it is not on the queue. Once it returns, notify() is not running and will not run.
+    void remove(waiter& w);
+
+    /// Does anybody wait? Cheap. The waker must have published what it wakes for with a sequentially consistent
+    /// read-modify-write or fence before it asks; a waiter must look again after it was added.
+    bool active() const { return waiting_.load(std::memory_order_relaxed) != 0; }
+    /// Wakes every normal waiter and up to `exclusive` exclusive ones (0 = all). Returns how many took it.
+    unsigned wake(std::uint32_t events, unsigned exclusive = 1);
+
+private:
+    std::mutex lock_;
+    waiter* head_ = nullptr;
+    waiter* tail_ = nullptr;
+    std::atomic<std::uint32_t> waiting_{0};
+};
+
+/// One sleeping thread. Spins for `spin` first, then sleeps in the kernel (futex) without burning CPU.
+class sleeper final : public waiter {
+public:
+    explicit sleeper(nanoseconds spin = nanoseconds(0)) : spin_(spin) {}
+    bool notify(std::uint32_t events) override;
+    enum class woken : std::uint8_t { event, timeout, signal };
+    /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran.
+    woken sleep_until(time_point deadline);
+    /// Forgets an earlier notification: before looking again.
+    void rearm();
+
+private:
+    std::atomic<std::uint32_t> state_{0};  // futex word
+    nanoseconds spin_;
+};
+
+}  // namespace skua::wait

@@ -1,0 +1,50 @@
+// Checksums; the summing itself is DPDK's.
+#include "wire/checksum.hh"
+
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+namespace skua::wire {
+
+namespace {
+
+std::uint16_t fold(std::uint64_t sum) {
+    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(sum);
+}
+
+}  // namespace
+
+void checksum_sum::add(std::span<const std::byte> bytes) { sum_ += rte_raw_cksum(bytes.data(), bytes.size()); }
+
+void checksum_sum::add(const rte_mbuf* m, std::uint32_t offset, std::uint32_t length) {
+    std::uint16_t sum = 0;
+    if (rte_raw_cksum_mbuf(m, offset, length, &sum) == 0) sum_ += sum;
+}
+
+void checksum_sum::add_pseudo_header(const ip_address& source, const ip_address& destination, std::uint8_t protocol,
+                                     std::uint32_t length) {
+    const std::size_t from = source.is_v4() ? 12 : 0;
+    add(std::as_bytes(std::span(source.bytes()).subspan(from)));
+    add(std::as_bytes(std::span(destination.bytes()).subspan(from)));
+    add_word(protocol);
+    add_word(static_cast<std::uint16_t>(length >> 16));
+    add_word(static_cast<std::uint16_t>(length));
+}
+
+be16 checksum_sum::finish() const { return be16::from_raw(static_cast<std::uint16_t>(~fold(sum_))); }
+be16 checksum_sum::folded() const { return be16::from_raw(fold(sum_)); }
+
+bool ipv4_checksum_good(const ipv4_header& h) { return rte_raw_cksum(&h, h.header_length()) == 0xffff; }
+
+void set_ipv4_checksum(ipv4_header& h) {
+    h.checksum = {};
+    h.checksum = be16::from_raw(static_cast<std::uint16_t>(~rte_raw_cksum(&h, h.header_length())));
+}
+
+be16 checksum_adjusted(be16 checksum, be16 was, be16 is) {
+    const std::uint32_t sum = static_cast<std::uint16_t>(~checksum.raw()) + static_cast<std::uint16_t>(~was.raw()) + std::uint32_t(is.raw());
+    return be16::from_raw(static_cast<std::uint16_t>(~fold(sum)));
+}
+
+}  // namespace skua::wire

@@ -1,0 +1,28 @@
+// main() of the test programs: starts an EAL without hugepages, PCI or root, then GoogleTest.
+#include <gtest/gtest.h>
+#include <rte_eal.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+namespace skua::packet {
+void register_meta() __attribute__((weak));
+}
+
+int main(int argc, char** argv) {
+    testing::InitGoogleTest(&argc, argv);
+    const bool wants_eal = argc < 2 || std::string(argv[1]) != "--no-eal";
+    if (wants_eal) {
+        const std::string prefix = "--file-prefix=skua-test-" + std::to_string(getpid());
+        std::vector<std::string> args = {"test", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512",
+                                         "--lcores", "0@(0-1023)", "--log-level=error", prefix};
+        std::vector<char*> pointers;
+        for (auto& a : args) pointers.push_back(a.data());
+        if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) return 2;
+        if (skua::packet::register_meta) skua::packet::register_meta();
+    }
+    const int failed = RUN_ALL_TESTS();
+    if (wants_eal) rte_eal_cleanup();
+    return failed;
+}
