@@ -14,14 +14,14 @@ enum class step : std::uint8_t {
     held,       // taken by the layer (reassembly, a parking queue): the caller's packet handle is empty now
     reply,      // rewritten in place into its answer, from the IP header on: to the tx path
     deliver,    // to a socket
+    report,     // an ICMP error about one of our datagrams: to the socket that sent it
+    to_first,   // for the shard that owns the neighbour machine
     arp,        // to the neighbour machine (ARP)
     ipv4,
     ipv6,
     icmp4,
     icmp6,
     udp,
-    transmit,   // framed and ready for the port's transmit queue
-    loop_back,  // for one of our own addresses: to the rx path
     count_
 };
 
