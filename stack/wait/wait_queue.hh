@@ -31,7 +31,7 @@ private:
 class wait_queue {
 public:
     wait_queue() = default;
-    ~wait_queue();
+    ~wait_queue();  // nobody may wait any more
     wait_queue(const wait_queue&) = delete;
     wait_queue& operator=(const wait_queue&) = delete;
 
@@ -43,12 +43,13 @@ public:
     void remove(waiter& w);
 
     /// Does anybody wait? Cheap. The waker must have published what it wakes for with a sequentially consistent
-    /// read-modify-write or fence before it asks; a waiter must look again after it was added.
-    bool active() const { return waiting_.load(std::memory_order_relaxed) != 0; }
+    /// read-modify-write or fence before it asks; a waiter must look again (sequentially consistent) after it was added.
+    bool active() const { return waiting_.load(std::memory_order_seq_cst) != 0; }
     /// Wakes every normal waiter and up to `exclusive` exclusive ones (0 = all). Returns how many took it.
     unsigned wake(std::uint32_t events, unsigned exclusive = 1);
 
 private:
+    void link(waiter& w, waiter* before);
     std::mutex lock_;
     waiter* head_ = nullptr;
     waiter* tail_ = nullptr;
@@ -59,15 +60,18 @@ private:
 class sleeper final : public waiter {
 public:
     explicit sleeper(nanoseconds spin = nanoseconds(0)) : spin_(spin) {}
+    /// Takes the event unless an earlier one still stands, so that one exclusive wake-up each goes to two sleepers.
     bool notify(std::uint32_t events) override;
     enum class woken : std::uint8_t { event, timeout, signal };
-    /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran.
+    /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran. Without a
+    /// deadline a handler installed with SA_RESTART does not end the sleep, as it does not end a blocking recv(2).
     woken sleep_until(time_point deadline);
     /// Forgets an earlier notification: before looking again.
     void rearm();
 
 private:
-    std::atomic<std::uint32_t> state_{0};  // futex word
+    enum state : std::uint32_t { idle, notified, sleeping };
+    std::atomic<std::uint32_t> state_{idle};  // futex word
     nanoseconds spin_;
 };
 

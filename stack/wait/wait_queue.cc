@@ -1,0 +1,111 @@
+// The list of waiters, and the sleep of a thread on a futex.
+#include "wait/wait_queue.hh"
+
+#include <linux/futex.h>
+#include <rte_debug.h>
+#include <rte_pause.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+namespace skua::wait {
+
+wait_queue::~wait_queue() {
+    if (head_ != nullptr) rte_panic("a wait queue died before its waiters left\n");
+}
+
+void wait_queue::link(waiter& w, waiter* before) {
+    waiter* after = before ? before->prev_ : tail_;
+    w.on_ = this;
+    w.next_ = before;
+    w.prev_ = after;
+    (before ? before->prev_ : tail_) = &w;
+    (after ? after->next_ : head_) = &w;
+    waiting_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void wait_queue::add(waiter& w) {
+    const std::lock_guard hold(lock_);
+    if (w.on_ != nullptr) return;
+    w.exclusive_ = false;
+    link(w, head_);
+}
+
+void wait_queue::add_exclusive(waiter& w) {
+    const std::lock_guard hold(lock_);
+    if (w.on_ != nullptr) return;
+    w.exclusive_ = true;
+    link(w, nullptr);
+}
+
+void wait_queue::remove(waiter& w) {
+    const std::lock_guard hold(lock_);
+    if (w.on_ != this) return;
+    (w.prev_ ? w.prev_->next_ : head_) = w.next_;
+    (w.next_ ? w.next_->prev_ : tail_) = w.prev_;
+    w.on_ = nullptr;
+    w.next_ = w.prev_ = nullptr;
+    waiting_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+unsigned wait_queue::wake(std::uint32_t events, unsigned exclusive) {
+    const std::lock_guard hold(lock_);
+    unsigned took = 0;
+    for (waiter* w = head_; w != nullptr; w = w->next_) {
+        if (!w->notify(events)) continue;
+        ++took;
+        if (w->exclusive_ && exclusive != 0 && --exclusive == 0) break;
+    }
+    return took;
+}
+
+namespace {
+
+long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* deadline) {
+    return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value, deadline, nullptr,
+                   FUTEX_BITSET_MATCH_ANY);
+}
+
+timespec to_timespec(time_point t) {
+    const auto since = t.time_since_epoch();
+    if (since.count() <= 0) return {};
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+    return {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
+}
+
+}  // namespace
+
+bool sleeper::notify(std::uint32_t) {
+    const auto before = state_.exchange(notified, std::memory_order_acq_rel);
+    if (before == sleeping) futex(state_, FUTEX_WAKE, 1, nullptr);
+    return before != notified;
+}
+
+void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
+
+sleeper::woken sleeper::sleep_until(time_point deadline) {
+    if (spin_ > nanoseconds(0)) {
+        for (const time_point stop = std::min(monotonic_clock::now() + spin_, deadline); monotonic_clock::now() < stop; rte_pause())
+            if (state_.load(std::memory_order_acquire) == notified) return woken::event;
+    }
+    std::uint32_t expected = idle;
+    if (!state_.compare_exchange_strong(expected, sleeping, std::memory_order_acq_rel)) return woken::event;
+    const timespec until = to_timespec(deadline);
+    woken why = woken::event;
+    while (state_.load(std::memory_order_acquire) == sleeping) {
+        // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time.
+        if (futex(state_, FUTEX_WAIT_BITSET, sleeping, deadline == time_point::max() ? nullptr : &until) == 0) continue;
+        if (errno != ETIMEDOUT && errno != EINTR) continue;  // EAGAIN: notified in between
+        why = errno == EINTR ? woken::signal : woken::timeout;
+        break;
+    }
+    // A notification that came together with the end of the sleep counts as the event.
+    expected = sleeping;
+    if (!state_.compare_exchange_strong(expected, idle, std::memory_order_acq_rel)) return woken::event;
+    return why;
+}
+
+}  // namespace skua::wait
