@@ -1,0 +1,69 @@
+"""What `meson install` puts in place is enough to build and run a program outside. Argument: the build directory."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else HERE.parents[1] / "build")
+
+
+def run(*command, **options):
+    done = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = pathlib.Path(tempfile.mkdtemp(prefix="skua-install-"))
+        cls.addClassCleanup(shutil.rmtree, cls.scratch)
+        run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", cls.scratch)
+        found = list(cls.scratch.rglob("skua.pc"))
+        cls.pc = found[0] if found else None
+        if cls.pc:
+            # Installed below a scratch directory, so the prefix it was made for is there instead.
+            text = cls.pc.read_text()
+            prefix = re.search(r"^prefix=(.*)$", text, re.MULTILINE).group(1)
+            cls.prefix = cls.scratch / prefix.lstrip("/")
+            cls.pc.write_text(text.replace(f"prefix={prefix}", f"prefix={cls.prefix}", 1))
+
+    def build_and_run(self, compiler, source, *flags):
+        self.assertIsNotNone(self.pc, "no skua.pc is installed")
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(self.pc.parent)}
+        words = run("pkg-config", "--cflags", "--libs", "skua", env=environment).split()
+        self.assertIn(f"-I{self.prefix}/include", words)
+        program = self.scratch / source.replace(".", "_")
+        run(compiler, *flags, "-Wall", "-Wextra", "-Werror", HERE / source, "-o", program, *words)
+        environment["LD_LIBRARY_PATH"] = str(self.pc.parent.parent)
+        self.assertIn("linked and run", run(program, env=environment))
+
+    def test_a_c_program(self):
+        self.build_and_run("gcc", "outside.c", "-std=c11")
+
+    def test_a_cpp_program(self):
+        self.build_and_run("g++", "outside.cc", "-std=c++20")
+
+    def test_headers_are_those_of_the_tree(self):
+        self.assertIsNotNone(self.pc, "no skua.pc is installed")
+        tree = HERE.parents[1] / "stack/include"
+        wanted = sorted(p.relative_to(tree) for p in tree.rglob("*.h*"))
+        there = sorted(p.relative_to(self.prefix / "include") for p in (self.prefix / "include/skua").rglob("*.h*"))
+        self.assertEqual(there, wanted)
+
+    def test_the_apps_start(self):
+        apps = sorted(p for p in (self.scratch).rglob("bin/*"))
+        self.assertIn("skua-echo", [p.name for p in apps])
+        for app in apps:
+            run(app, "--help", timeout=30)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
