@@ -18,7 +18,9 @@ public:
     static constexpr std::uint64_t min() { return 0; }
     static constexpr std::uint64_t max() { return ~0ull; }
     /// Uniform in [0, bound); bound > 0.
-    std::uint64_t below(std::uint64_t bound) { return std::uniform_int_distribution<std::uint64_t>(0, bound - 1)(*this); }
+    std::uint64_t below(std::uint64_t bound) {
+        return std::uniform_int_distribution<std::uint64_t>(0, bound - 1)(*this);
+    }
 };
 
 /// getrandom(2), read in blocks: nobody outside can predict a port, an identification or a key.

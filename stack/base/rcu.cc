@@ -8,14 +8,24 @@
 #include <new>
 #include <stdexcept>
 #include <unordered_map>
+#include <utility>
 
 namespace skua {
 
 namespace {
 
-std::mutex live_domains_lock;
-std::unordered_map<std::uint64_t, rcu_domain*> live_domains;
-std::uint64_t next_serial = 1;
+/// The domains that places can be given back to.
+struct live_domains {
+    std::mutex lock;
+    std::unordered_map<std::uint64_t, rcu_domain*> by_serial;
+    std::uint64_t next_serial = 1;
+
+    /// Never destroyed: threads may end, and static domains go, after the statics of this file.
+    static live_domains& get() {
+        static auto& all = *new live_domains;
+        return all;
+    }
+};
 
 }  // namespace
 
@@ -38,9 +48,10 @@ struct thread_places {
         return *(last = &at->second);
     }
     ~thread_places() {
-        const std::lock_guard hold(live_domains_lock);
+        auto& live = live_domains::get();
+        const std::lock_guard hold(live.lock);
         for (auto& [serial, place] : by_domain)
-            if (const auto d = live_domains.find(serial); d != live_domains.end()) d->second->give_place(place.id);
+            if (const auto d = live.by_serial.find(serial); d != live.by_serial.end()) d->second->give_place(place.id);
     }
 };
 
@@ -52,31 +63,34 @@ void rcu_domain::qsbr_delete::operator()(rte_rcu_qsbr* v) const { std::free(v); 
 
 rcu_domain::rcu_domain(unsigned max_readers)
     : serial_([] {
-          const std::lock_guard hold(live_domains_lock);
-          return next_serial++;
+          auto& live = live_domains::get();
+          const std::lock_guard hold(live.lock);
+          return live.next_serial++;
       }()),
       shared_place_(max_readers) {
     const std::size_t size = rte_rcu_qsbr_get_memsize(max_readers + 1);
-    void* memory = std::aligned_alloc(RTE_CACHE_LINE_SIZE, (size + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE);
+    void* memory = std::aligned_alloc(RTE_CACHE_LINE_SIZE,
+                                      (size + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE);
     if (memory == nullptr) throw std::bad_alloc();
     qsbr_.reset(static_cast<rte_rcu_qsbr*>(memory));
     rte_rcu_qsbr_init(qsbr_.get(), max_readers + 1);
     for (unsigned id = max_readers; id-- > 0;) free_places_.push_back(id);
-    for (unsigned id = 0; id <= max_readers; id++) rte_rcu_qsbr_thread_register(qsbr_.get(), id);
-    const std::lock_guard hold(live_domains_lock);
-    live_domains.emplace(serial_, this);
+    rte_rcu_qsbr_thread_register(qsbr_.get(), shared_place_);
+    auto& live = live_domains::get();
+    const std::lock_guard hold(live.lock);
+    live.by_serial.emplace(serial_, this);
 }
 
 rcu_domain::~rcu_domain() {
     {
-        const std::lock_guard hold(live_domains_lock);
-        live_domains.erase(serial_);
+        auto& live = live_domains::get();
+        const std::lock_guard hold(live.lock);
+        live.by_serial.erase(serial_);
     }
     // What is freed may retire more.
     while (!retired_.empty()) {
-        auto all = std::move(retired_);
-        retired_.clear();
-        for (auto& w : all) w.free_it();
+        const auto all = std::exchange(retired_, {});
+        for (const auto& w : all) w.free_it();
     }
 }
 
@@ -85,12 +99,14 @@ unsigned rcu_domain::take_place() {
     if (free_places_.empty()) return shared_place_;
     const unsigned id = free_places_.back();
     free_places_.pop_back();
+    rte_rcu_qsbr_thread_register(qsbr_.get(), id);  // so that checks look at places in use only
     return id;
 }
 
 void rcu_domain::give_place(unsigned id) {
     if (id == shared_place_) return;
     const std::lock_guard hold(places_lock_);
+    rte_rcu_qsbr_thread_unregister(qsbr_.get(), id);
     free_places_.push_back(id);
 }
 
@@ -125,7 +141,12 @@ rcu_domain::read_guard::~read_guard() {
 
 std::uint64_t rcu_domain::start() { return rte_rcu_qsbr_start(qsbr_.get()); }
 
-bool rcu_domain::passed(std::uint64_t token) const { return rte_rcu_qsbr_check(qsbr_.get(), token, false) == 1; }
+bool rcu_domain::all_passed(std::uint64_t token) const { return rte_rcu_qsbr_check(qsbr_.get(), token, false) == 1; }
+
+bool rcu_domain::passed(std::uint64_t token) const {
+    const std::lock_guard hold(retired_lock_);
+    return all_passed(token);
+}
 
 void rcu_domain::retire(std::function<void()> free_it, std::function<bool()> ready) {
     const std::lock_guard hold(retired_lock_);
@@ -133,17 +154,13 @@ void rcu_domain::retire(std::function<void()> free_it, std::function<bool()> rea
 }
 
 std::size_t rcu_domain::reclaim(std::size_t most) {
-    std::vector<waiting> due;
+    std::list<waiting> due;
     {
         const std::lock_guard hold(retired_lock_);
-        for (auto w = retired_.begin(); w != retired_.end() && due.size() < most;) {
-            if (!passed(w->token)) break;  // tokens rise along the list
-            if (w->ready && !w->ready()) {
-                ++w;
-                continue;
-            }
-            due.push_back(std::move(*w));
-            w = retired_.erase(w);
+        for (auto next = retired_.begin(); next != retired_.end() && due.size() < most;) {
+            const auto w = next++;
+            if (!all_passed(w->token)) break;  // tokens rise along the list
+            if (!w->ready || w->ready()) due.splice(due.end(), retired_, w);
         }
     }
     for (auto& w : due) w.free_it();

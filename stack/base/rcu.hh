@@ -1,11 +1,12 @@
 // Read-copy-update: who reads without locks, and when what they may still see can be freed. Wraps rte_rcu_qsbr.
 //
-// Two kinds of reader. A shard registers once, stays online and says quiescent() between two polls. Any other thread wraps
-// each look at a shared table in a read_guard.
+// Two kinds of reader. A shard registers once, stays online and says quiescent() between two polls. Any other thread
+// wraps each look at a shared table in a read_guard.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -53,8 +54,8 @@ public:
         unsigned id_;
     };
 
-    /// Runs `free_it` once no reader of this moment is left and `ready` (if given) says yes. Any thread; never blocks on
-    /// readers.
+    /// Runs `free_it` once no reader of this moment is left and `ready` (if given) says yes. Any thread; never blocks
+    /// on readers. `free_it` may retire more; `ready` must not call the domain.
     void retire(std::function<void()> free_it, std::function<bool()> ready = {});
     template <class T>
     void retire(std::unique_ptr<T> object) {
@@ -75,6 +76,7 @@ private:
         std::function<void()> free_it;
         std::function<bool()> ready;
     };
+    bool all_passed(std::uint64_t token) const;  // under retired_lock_
     unsigned take_place();
     void give_place(unsigned id);
 
@@ -87,8 +89,8 @@ private:
     std::mutex shared_place_lock_;
     std::mutex places_lock_;
     std::vector<unsigned> free_places_;
-    mutable std::mutex retired_lock_;
-    std::vector<waiting> retired_;
+    mutable std::mutex retired_lock_;  // also of rte_rcu_qsbr_check, which remembers its last answer in a plain word
+    std::list<waiting> retired_;
 };
 
 }  // namespace skua

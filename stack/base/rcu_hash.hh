@@ -1,4 +1,5 @@
-// A hash table that any number of RCU readers walk while one writer at a time changes it. Grows without stopping readers.
+// A hash table that any number of RCU readers walk while one writer at a time changes it. Grows without stopping
+// readers.
 //
 // A node has two links. The table in use goes by one of them; a larger table is threaded through the other and then
 // published, so readers of either see whole chains. The next growth waits until readers of the older table are gone.
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -34,6 +36,12 @@ public:
     void prefetch(std::uint32_t hash) const {
         __builtin_prefetch(&current_.load(std::memory_order_acquire)->slot(hash));
     }
+    /// Brings the slot's first node nearer, once the slot itself is here.
+    void prefetch_first(std::uint32_t hash) const {
+        const Node* n = current_.load(std::memory_order_acquire)->slot(hash).load(std::memory_order_acquire);
+        for (std::size_t at = 0; n && at < sizeof(Node); at += 64)
+            __builtin_prefetch(reinterpret_cast<const std::byte*>(n) + at);
+    }
     /// Reader: the first node of the slot that `matches`, in the slot's order, or nullptr.
     template <class Matches>
     Node* find(std::uint32_t hash, Matches&& matches) const {
@@ -49,7 +57,8 @@ public:
     template <class Visit>
     void for_each(std::uint32_t hash, Visit&& visit) const {
         const table* t = current_.load(std::memory_order_acquire);
-        for (Node* n = t->slot(hash).load(std::memory_order_acquire); n; n = n->links[t->link].load(std::memory_order_acquire))
+        for (Node* n = t->slot(hash).load(std::memory_order_acquire); n;
+             n = n->links[t->link].load(std::memory_order_acquire))
             if (n->hash == hash && !visit(*n)) return;
     }
     /// Every node, in no order. A reader may miss nodes that come or go meanwhile.
@@ -101,6 +110,8 @@ public:
     std::size_t slots() const { return current_.load(std::memory_order_relaxed)->size; }
 
 private:
+    static constexpr std::size_t growth = 4;  // times as many slots, a power of two
+
     struct table {
         table(std::size_t n, unsigned which) : size(n), link(which), slots(new std::atomic<Node*>[n]) {
             for (std::size_t i = 0; i < n; i++) slots[i].store(nullptr, std::memory_order_relaxed);
@@ -115,15 +126,19 @@ private:
         table& old = *current_.load(std::memory_order_relaxed);
         // Readers of the last table but one may still walk the links that a new table would use.
         if (size_ < old.size || !rcu_.passed(last_growth_)) return;
-        auto* bigger = new table(old.size * 4, 1 - old.link);
-        for (std::size_t i = 0; i < old.size; i++)
-            for (Node* n = old.slots[i].load(std::memory_order_relaxed); n; n = n->links[old.link].load(std::memory_order_relaxed)) {
-                // Appending keeps the order of each slot.
-                auto* at = &bigger->slot(n->hash);
-                while (Node* next = at->load(std::memory_order_relaxed)) at = &next->links[bigger->link];
+        auto* bigger = new table(old.size * growth, 1 - old.link);
+        for (std::size_t i = 0; i < old.size; i++) {
+            // Slot i parts into slots i, i + old.size, ... of the larger table. Appending keeps the order of each.
+            std::atomic<Node*>* tails[growth];
+            for (std::size_t part = 0; part < growth; part++) tails[part] = &bigger->slots[i + part * old.size];
+            for (Node* n = old.slots[i].load(std::memory_order_relaxed); n;
+                 n = n->links[old.link].load(std::memory_order_relaxed)) {
+                auto*& tail = tails[n->hash / old.size % growth];
                 n->links[bigger->link].store(nullptr, std::memory_order_relaxed);
-                at->store(n, std::memory_order_relaxed);
+                tail->store(n, std::memory_order_relaxed);
+                tail = &n->links[bigger->link];
             }
+        }
         current_.store(bigger, std::memory_order_release);
         rcu_.retire(std::unique_ptr<table>(&old));
         last_growth_ = rcu_.start();
