@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace skua {
@@ -35,9 +36,8 @@ bool ip_address::is_limited_broadcast() const { return is_v4() && host4(*this) =
 
 std::optional<ip_address> ip_address::parse(std::string_view text) {
     char buffer[INET6_ADDRSTRLEN];
-    if (text.size() >= sizeof buffer) return {};
-    std::memcpy(buffer, text.data(), text.size());
-    buffer[text.size()] = 0;
+    if (text.size() >= sizeof buffer || text.find('\0') != text.npos) return {};
+    *std::copy(text.begin(), text.end(), buffer) = 0;
     std::uint32_t v4;
     if (inet_pton(AF_INET, buffer, &v4) == 1) return ip_address(ipv4_address(be32::from_raw(v4)));
     ipv6_address v6;
