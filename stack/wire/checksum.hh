@@ -20,7 +20,8 @@ public:
     void add(const rte_mbuf* m, std::uint32_t offset, std::uint32_t length);
     void add_word(std::uint16_t host) { sum_ += be16(host).raw(); }
     /// The pseudo header of UDP and ICMPv6 (RFC 768, RFC 8200 §8.1); mapped addresses give the IPv4 form.
-    void add_pseudo_header(const ip_address& source, const ip_address& destination, std::uint8_t protocol, std::uint32_t length);
+    void add_pseudo_header(const ip_address& source, const ip_address& destination, std::uint8_t protocol,
+                           std::uint32_t length);
     /// The complement, ready to be stored in a header.
     be16 finish() const;
     /// The sum itself, folded: what NICs that insert the checksum want in the field.
@@ -30,7 +31,7 @@ private:
     std::uint64_t sum_ = 0;
 };
 
-/// Of a header of `length` bytes with its checksum field in place: true if right.
+/// The checksum of a header with its field in place: true if right. header_length() bytes must be there.
 bool ipv4_checksum_good(const ipv4_header& h);
 /// Sets the header's checksum.
 void set_ipv4_checksum(ipv4_header& h);
