@@ -32,6 +32,7 @@ void packet::truncate(std::uint32_t n) {
 
 bool packet::read(std::uint32_t offset, std::span<std::byte> out) const {
     if (std::uint64_t(offset) + out.size() > size()) return false;
+    if (out.empty()) return true;  // rte_pktmbuf_read would walk past the last segment
     const void* at = rte_pktmbuf_read(mbuf_, offset, static_cast<std::uint32_t>(out.size()), out.data());
     if (at == nullptr) return false;
     if (at != out.data()) std::memcpy(out.data(), at, out.size());
@@ -44,7 +45,8 @@ bool make_headers_contiguous(packet& p) {
     if (first->data_len >= want) return true;
     const std::uint32_t missing = want - first->data_len;
     // A shared or borrowed buffer must not be written.
-    if (!RTE_MBUF_DIRECT(first) || rte_mbuf_refcnt_read(first) != 1 || rte_pktmbuf_tailroom(first) < missing) return false;
+    if (!RTE_MBUF_DIRECT(first) || rte_mbuf_refcnt_read(first) != 1 || rte_pktmbuf_tailroom(first) < missing)
+        return false;
     std::byte* to = rte_pktmbuf_mtod_offset(first, std::byte*, first->data_len);
     std::uint32_t left = missing;
     while (left > 0) {
