@@ -5,6 +5,7 @@ program that leaves no report counts as one case by its exit code (77: skipped, 
 """
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -201,6 +202,17 @@ def tail(text, most=60):
     return "\n".join(lines[reports[0]:][:most] if reports else lines[-most:])
 
 
+running = set()  # process groups
+
+
+def stop_all(number, _frame):
+    """Ctrl-C or a CI's time limit: what was started ends with us."""
+    for group in list(running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    sys.exit(128 + number)
+
+
 def run_program(program, options):
     with tempfile.TemporaryDirectory(prefix="skua-test-") as scratch:
         report = pathlib.Path(scratch) / "report.json"
@@ -215,6 +227,7 @@ def run_program(program, options):
         process = subprocess.Popen(program.command, cwd=program.workdir or scratch, env=environment,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    start_new_session=True)
+        running.add(process.pid)
         try:
             output, _ = process.communicate(timeout=program.timeout)
             code = process.returncode
@@ -222,6 +235,7 @@ def run_program(program, options):
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
             code = None
+        running.discard(process.pid)
         output = output.decode(errors="replace")
         if report.exists() and code is not None:
             counts, failures = read_report(report)
@@ -378,6 +392,8 @@ def arguments(table):
 
 
 def main():
+    signal.signal(signal.SIGINT, stop_all)
+    signal.signal(signal.SIGTERM, stop_all)
     table = tomllib.loads((ROOT / "tests/suites.toml").read_text())
     return Run(arguments(table), table).run()
 
