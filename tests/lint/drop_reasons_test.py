@@ -4,7 +4,9 @@ import unittest
 
 import tree
 
-NAMES_ONLY = re.compile(r"^[\s{(]*(?:(?:skua::)?drop_reason::\w+[\s,})]*)+;?\s*(?://.*)?$")
+NAME = r"(?:skua::)?drop_reason::\w+"
+# Rows of a list, and counters raised by hand, reach nothing.
+NO_EXPECTATION = re.compile(rf"^[\s{{(]*{NAME}\s*,(?:\s*{NAME}\s*,?)*[\s}})]*;?\s*(?://.*)?$|\.add\({NAME}")
 
 
 def reasons():
@@ -15,12 +17,12 @@ def reasons():
 
 
 def tested():
-    """The reasons that a test names. A line that only lists names reaches none of them."""
+    """The reasons that a test names where it may expect something."""
     found = set()
     for name in tree.cpp_files():
         if name.stem.endswith("_test") or (name.parts[0] == "tests" and name.suffix == ".cc"):
             for line in tree.lines(name):
-                if not NAMES_ONLY.match(line):
+                if not NO_EXPECTATION.search(line):
                     found |= set(re.findall(r"\bdrop_reason::(\w+)", line))
     return found
 
