@@ -142,7 +142,8 @@ def draw_sockets(axes, report):
 def subtitle(report):
     parameters = report.get("parameters") or {
         "shards": len(report.get("shards") or []), "sockets": len(report.get("sockets") or [])}
-    said = "  ·  ".join(f"{name} {value}" for name, value in parameters.items())
+    said = "  ·  ".join(name if value is True else f"{name} {value}" for name, value in parameters.items()
+                        if value is not False)
     drops = sum((report.get("drops") or {}).values())
     return (f"{said}\nsent {grouped(report['sent'])}  ·  echoed {grouped(report['received'])}  ·  "
             f"lost {grouped(report['lost'])}  ·  drops counted {grouped(drops)}  ·  {report['seconds']:.3g} s  ·  "
