@@ -78,10 +78,11 @@ timespec to_timespec(time_point t) {
 
 }  // namespace
 
-bool sleeper::notify(std::uint32_t) {
-    const auto before = state_.exchange(notified, std::memory_order_acq_rel);
-    if (before == sleeping) futex(state_, FUTEX_WAKE, 1, nullptr);
-    return before != notified;
+bool sleeper::notify(std::uint32_t events) {
+    if (events != 0 && (events & interest_) == 0) return false;
+    const auto before = state_.exchange(told, std::memory_order_acq_rel);
+    if (before == asleep) futex(state_, FUTEX_WAKE, 1, nullptr);
+    return before != told;
 }
 
 void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
@@ -89,21 +90,21 @@ void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
 sleeper::woken sleeper::sleep_until(time_point deadline) {
     if (spin_ > nanoseconds(0)) {
         for (const time_point stop = std::min(monotonic_clock::now() + spin_, deadline); monotonic_clock::now() < stop; rte_pause())
-            if (state_.load(std::memory_order_acquire) == notified) return woken::event;
+            if (state_.load(std::memory_order_acquire) == told) return woken::event;
     }
     std::uint32_t expected = idle;
-    if (!state_.compare_exchange_strong(expected, sleeping, std::memory_order_acq_rel)) return woken::event;
+    if (!state_.compare_exchange_strong(expected, asleep, std::memory_order_acq_rel)) return woken::event;
     const timespec until = to_timespec(deadline);
     woken why = woken::event;
-    while (state_.load(std::memory_order_acquire) == sleeping) {
+    while (state_.load(std::memory_order_acquire) == asleep) {
         // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time.
-        if (futex(state_, FUTEX_WAIT_BITSET, sleeping, deadline == time_point::max() ? nullptr : &until) == 0) continue;
+        if (futex(state_, FUTEX_WAIT_BITSET, asleep, deadline == time_point::max() ? nullptr : &until) == 0) continue;
         if (errno != ETIMEDOUT && errno != EINTR) continue;  // EAGAIN: notified in between
         why = errno == EINTR ? woken::signal : woken::timeout;
         break;
     }
     // A notification that came together with the end of the sleep counts as the event.
-    expected = sleeping;
+    expected = asleep;
     if (!state_.compare_exchange_strong(expected, idle, std::memory_order_acq_rel)) return woken::event;
     return why;
 }

@@ -59,8 +59,10 @@ private:
 /// One sleeping thread. Spins for `spin` first, then sleeps in the kernel (futex) without burning CPU.
 class sleeper final : public waiter {
 public:
-    explicit sleeper(nanoseconds spin = nanoseconds(0)) : spin_(spin) {}
-    /// Takes the event unless an earlier one still stands, so that one exclusive wake-up each goes to two sleepers.
+    /// `interest`: the poll(2) events it sleeps for.
+    explicit sleeper(nanoseconds spin = nanoseconds(0), std::uint32_t interest = ~0u) : spin_(spin), interest_(interest) {}
+    /// Takes an event of its interest (or unspecified) unless an earlier one still stands: two exclusive wake-ups reach two
+    /// sleepers.
     bool notify(std::uint32_t events) override;
     enum class woken : std::uint8_t { event, timeout, signal };
     /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran. Without a
@@ -68,11 +70,14 @@ public:
     woken sleep_until(time_point deadline);
     /// Forgets an earlier notification: before looking again.
     void rearm();
+    /// A notification came that nobody has slept for. An exclusive waiter that leaves with one must wake the next.
+    bool notified() const { return state_.load(std::memory_order_acquire) == told; }
 
 private:
-    enum state : std::uint32_t { idle, notified, sleeping };
+    enum state : std::uint32_t { idle, told, asleep };
     std::atomic<std::uint32_t> state_{idle};  // futex word
-    nanoseconds spin_;
+    const nanoseconds spin_;
+    const std::uint32_t interest_;
 };
 
 }  // namespace skua::wait

@@ -99,6 +99,17 @@ TEST(sleeper, takes_one_event_until_rearmed) {
     EXPECT_TRUE(s.notify(0));
 }
 
+TEST(sleeper, takes_only_what_interests_it) {
+    sleeper s(0us, 0x6);
+    EXPECT_FALSE(s.notify(0x1));
+    EXPECT_FALSE(s.notified());
+    EXPECT_TRUE(s.notify(0x2));
+    EXPECT_TRUE(s.notified());
+    s.rearm();
+    EXPECT_FALSE(s.notified());
+    EXPECT_TRUE(s.notify(0));
+}
+
 TEST(sleeper, times_out_at_the_deadline) {
     for (const auto spin : {0us, 500us, 50000us}) {
         sleeper s(spin);
@@ -194,6 +205,7 @@ TEST(wait_queue, no_wake_up_is_lost_between_threads) {
                     s.rearm();
                 }
                 q.remove(s);
+                if (s.notified()) q.wake(1, 1);
                 if (got) ++taken;
             }
             q.wake(0, 0);
