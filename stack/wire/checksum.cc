@@ -37,9 +37,9 @@ void checksum_sum::add(const rte_mbuf* m, std::uint32_t offset, std::uint32_t le
 
 void checksum_sum::add_pseudo_header(const ip_address& source, const ip_address& destination, std::uint8_t protocol,
                                      std::uint32_t length) {
-    const std::size_t from = source.is_v4() ? 12 : 0;
-    add(std::as_bytes(std::span(source.bytes()).subspan(from)));
-    add(std::as_bytes(std::span(destination.bytes()).subspan(from)));
+    // One case for both families: the ffff before a mapped address is the other zero of one's complement.
+    for (const ip_address* a : {&source, &destination})
+        for (const std::uint64_t half : {a->high(), a->low_raw()}) sum_ += (half >> 32) + (half & 0xffffffff);
     add_word(protocol);
     add_word(static_cast<std::uint16_t>(length >> 16));
     add_word(static_cast<std::uint16_t>(length));

@@ -169,6 +169,21 @@ TEST(pseudo_header, of_ipv4) {
     EXPECT_EQ(s.folded().host(), reference_sum(std::as_bytes(std::span(wanted))));
 }
 
+TEST(pseudo_header, of_any_ipv4_addresses) {
+    seeded_random random(9);
+    for (int i = 0; i < 10000; i++) {
+        std::array<be16, 6> wanted;
+        for (auto& word : wanted) word = be16(i == 0 ? 0 : static_cast<std::uint16_t>(random.next()));
+        wanted[4] = be16(IPPROTO_UDP);
+        ipv4_address source, destination;
+        std::memcpy(static_cast<void*>(&source), &wanted[0], 4);
+        std::memcpy(static_cast<void*>(&destination), &wanted[2], 4);
+        checksum_sum s;
+        s.add_pseudo_header(source, destination, IPPROTO_UDP, wanted[5].host());
+        ASSERT_EQ(s.folded().host(), reference_sum(std::as_bytes(std::span(wanted))));
+    }
+}
+
 TEST(pseudo_header, of_ipv6) {
     // RFC 8200 §8.1: source, destination, 32-bit length, three zero bytes, next header.
     std::array<std::uint8_t, 40> wanted{0x20, 0x01, 0x0d, 0xb8, 1,    2,    3,    4,    5, 6, 7, 8, 9, 10,
