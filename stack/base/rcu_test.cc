@@ -244,6 +244,7 @@ TEST(rcu, threads_beyond_the_places_read_one_after_the_other) {
                 const rcu_domain::read_guard inner(rcu);
                 EXPECT_EQ(inside.fetch_add(1), 0);
                 entered.fetch_add(1);
+                std::this_thread::yield();  // lets the others try
                 inside.fetch_sub(1);
             }
         });
