@@ -1,6 +1,9 @@
 // The three lookup tables (by port, by address + port, by four-tuple), binding rules and the lookup.
 //
 // Writers (bind, connect, unbind) take one lock and may be any thread. Shards read without locks under RCU.
+//
+// Behind this front, from below: bind_rules (who may stand beside whom), group (SO_REUSEPORT), candidate (a table's entry
+// and its score), lookup (the tables), port_bindings (the writers' view of a port), ephemeral (choosing a port).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "base/random.hh"
 #include "base/rcu.hh"
@@ -24,6 +28,7 @@ struct table_options {
     mixed_rule mixed = mixed_rule::every;
     std::uint16_t ephemeral_first = 32768;  // Linux: net.ipv4.ip_local_port_range
     std::uint16_t ephemeral_last = 60999;
+    std::vector<std::uint16_t> reserved_ports;  // Linux: net.ipv4.ip_local_reserved_ports; never chosen as ephemeral
     std::size_t expected_sockets = 1024;
 };
 
@@ -37,6 +42,8 @@ struct lookup_key {
 
 class tables {
 public:
+    /// `random` is used under the writer lock only; nobody else may use it meanwhile. Throws std::invalid_argument on an
+    /// ephemeral range that is empty or begins at 0.
     tables(rcu_domain& rcu, random_source& random, table_options options = {});
     ~tables();  // every pcb must be unbound
     tables(const tables&) = delete;
@@ -44,34 +51,42 @@ public:
 
     // ---- writers ----
     /// bind(2) after the socket layer has checked that the address is one of ours. port 0: an ephemeral port is chosen at
-    /// random (RFC 6056 algorithm 1), one that no conflicting socket has. Errors, as Linux: EINVAL bound already;
-    /// EADDRINUSE.
+    /// random (RFC 6056 algorithm 1), one that nobody has or, if there is none, that no conflicting socket has. An IPv6
+    /// address proper makes the pcb v6_only, as in Linux. Errors, as Linux: EINVAL bound already, or an IPv4 address on a
+    /// v6-only socket; EADDRINUSE, also for the 65,536th member of a group.
     result<void> bind(pcb& p, const endpoint& local);
-    /// Binds to an ephemeral port if the pcb has none. Error: EAGAIN (Linux) when none is left.
+    /// Binds to an ephemeral port if the pcb has none, on the address it has. Error: EAGAIN (Linux) when none is left.
     result<void> autobind(pcb& p);
-    /// connect(2): `local` is the source address chosen for `remote` (its port is ignored). Autobinds. A connected pcb may
-    /// be connected anew. Errors: EAGAIN no port left.
+    /// connect(2): `local` is the source address chosen for `remote` (its port is ignored) and becomes the pcb's if it has
+    /// none yet. Autobinds. A connected pcb may be connected anew and keeps its address. A remote port of 0 is a peer by
+    /// half: its packets are scored for the address alone. Errors: EAGAIN no port left.
     result<void> connect(pcb& p, const ip_address& local, const endpoint& remote);
-    /// connect(AF_UNSPEC): forgets the peer; address and port stay only if bind() named them (linux-udp facts 17, 18).
+    /// connect(AF_UNSPEC): forgets the peer and, as Linux does, the device; address and port stay only if bind() named
+    /// them (linux-udp facts 17, 18). Also for a pcb without a peer.
     void disconnect(pcb& p);
-    /// Takes the pcb out of every table. The caller frees it only after readers of this moment are gone (rcu.retire).
+    /// Takes the pcb out of every table; its port is 0 then. The caller frees it only after readers of this moment are gone
+    /// (rcu.retire).
     void unbind(pcb& p);
-    /// After reuse_address, reuse_port, device, incoming_shard or v6_only of a bound pcb was changed under `lock()`.
+    /// After reuse_address, reuse_port, device, incoming_shard, owner or v6_only of a bound pcb was changed under `lock()`.
+    /// Takes the lock itself: let it go first.
     void refresh(pcb& p);
     /// The writer lock, for changing (control) fields of a pcb.
     std::unique_lock<std::mutex> lock() const;
-    /// Every bound pcb, under the lock; for listings.
+    /// Every bound pcb, by port, under the lock; for listings. `visit` must not call a writer.
     void for_all(const std::function<void(const pcb&)>& visit) const;
 
     // ---- readers (shards, under RCU) ----
     /// The socket for a unicast packet, or nullptr. Design rules: exact four-tuple first, then the port slot, or with more
-    /// than 10 sockets in it the address slots (exact address, then wildcard); highest score; ties by order of binding.
+    /// than 10 entries in it (a group is one) the address slots (exact address, then wildcards); highest score; ties by
+    /// order of binding. The way of searching never changes the result (udp/lookup.hh).
     pcb* lookup(const lookup_key& key) const;
     /// The same for a burst, with prefetching between the stages. out.size() >= keys.size().
     void lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const;
-    /// Every socket that a broadcast or multicast packet is for, in order; returns how many were visited.
+    /// Every socket that a broadcast or multicast packet is for (Linux: __udp4_lib_mcast_deliver), each member of a
+    /// group; returns how many were visited. Connected ones first, then in the order of placing. Source filters and
+    /// IP_MULTICAST_ALL are the visitor's. A visitor that captures more than 16 bytes allocates: pass it by std::ref.
     std::size_t for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const;
-    /// True if the port's sockets need the five-tuple hash of a packet (a group with two or more members).
+    /// True if a packet to the port may need key.hash: a group with two members, or SO_REUSEPORT beside other sockets.
     bool wants_hash(std::uint16_t local_port) const;
 
 private:

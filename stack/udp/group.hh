@@ -1,0 +1,145 @@
+// SO_REUSEPORT groups: the sockets that share one local address and port, and which of them a flow belongs to.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "base/rcu.hh"
+#include "udp/bind_rules.hh"
+
+namespace skua::udp {
+
+/// Numbers every placing of a socket in the tables: the larger was placed later.
+using place_order = std::uint64_t;
+
+/// Sockets and the buckets that flows fall into. A join takes buckets from those that have most and touches no other; a
+/// leave gives the leaver's to those that have fewest: 1/n of the flows move. Loads differ by one bucket at most.
+///
+/// One writer, any number of RCU readers.
+class member_table {
+public:
+    explicit member_table(rcu_domain& rcu) : rcu_(rcu) {}
+    ~member_table();
+    member_table(const member_table&) = delete;
+    member_table& operator=(const member_table&) = delete;
+
+    /// 512 from the second member on; doubled, which moves no flow, whenever members would get fewer than two each.
+    static constexpr std::size_t least_buckets = 512;
+
+    // ---- writer ----
+    void join(pcb& p, place_order order);
+    /// A reader may still pick the leaver until readers of this moment are gone.
+    void leave(pcb& p);
+    std::size_t size() const { return seats_.size(); }
+    std::size_t bucket_count() const;
+
+    // ---- readers; only while there are members ----
+    /// The low bits choose, as a NIC's redirection table does, so that bucket and receive queue can be made to agree.
+    pcb* pick(std::uint32_t hash) const {
+        const buckets* b = buckets_.load(std::memory_order_acquire);
+        return b->owner[hash & b->mask].load(std::memory_order_acquire);
+    }
+    /// A leave meanwhile may hide one member from this walk.
+    template <class Visit>
+    void for_each(Visit&& visit) const {
+        const roster* r = roster_.load(std::memory_order_acquire);
+        const std::uint32_t n = r->count.load(std::memory_order_acquire);
+        for (std::uint32_t i = 0; i < n; i++) visit(*r->members[i].load(std::memory_order_acquire));
+    }
+    std::uint32_t count() const { return roster_.load(std::memory_order_acquire)->count.load(std::memory_order_acquire); }
+    /// Of the member placed first, and of the one placed last.
+    place_order first_placed() const { return first_placed_.load(std::memory_order_relaxed); }
+    place_order last_placed() const { return last_placed_.load(std::memory_order_relaxed); }
+
+private:
+    struct buckets {
+        explicit buckets(std::size_t n) : mask(static_cast<std::uint32_t>(n - 1)), owner(new std::atomic<pcb*>[n]) {}
+        const std::uint32_t mask;
+        const std::unique_ptr<std::atomic<pcb*>[]> owner;
+    };
+    struct roster {
+        explicit roster(std::size_t n) : capacity(n), members(new std::atomic<pcb*>[n]) {}
+        const std::size_t capacity;
+        std::atomic<std::uint32_t> count{0};
+        const std::unique_ptr<std::atomic<pcb*>[]> members;
+    };
+    struct seat {
+        pcb* who;
+        place_order order;
+        std::uint32_t at;  // in the roster
+        std::vector<std::uint32_t> owned;
+    };
+    using by_load = std::set<std::tuple<std::size_t, place_order, seat*>>;
+
+    void grow_buckets(std::size_t to);
+    void grow_roster();
+    void hand_over(seat& from, seat& to);
+    void note_orders();
+    static std::tuple<std::size_t, place_order, seat*> rank(seat& s) { return {s.owned.size(), s.order, &s}; }
+
+    rcu_domain& rcu_;
+    std::atomic<buckets*> buckets_{nullptr};
+    std::atomic<roster*> roster_{nullptr};
+    std::atomic<place_order> first_placed_{0};
+    std::atomic<place_order> last_placed_{0};
+    // writer
+    std::map<pcb*, seat> seats_;
+    std::vector<seat*> seat_at_;  // as the roster
+    by_load loads_;
+    std::set<place_order> orders_;
+};
+
+/// A group. It has one entry in the lookup tables, however many members.
+class group {
+public:
+    /// Linux: num_socks is 16 bits.
+    static constexpr std::size_t most_members = 65535;
+    /// SO_INCOMING_CPU hints beyond it name no shard: a packet's shard is kept in 8 bits.
+    static constexpr std::size_t hinted_shards = 256;
+
+    group(rcu_domain& rcu, const bind_facts& facts) : facts_(facts), rcu_(rcu), all_(rcu) {}
+    group(const group&) = delete;
+    group& operator=(const group&) = delete;
+
+    // ---- writer ----
+    void join(pcb& p, place_order order, std::int32_t incoming_shard);
+    void leave(pcb& p);
+    /// The hint of a member, anew.
+    void set_hint(pcb& p, place_order order, std::int32_t incoming_shard);
+    std::size_t size() const { return all_.size(); }
+    std::size_t bucket_count() const { return all_.bucket_count(); }
+    bool hinted() const { return !hints_of_.empty(); }
+    const bind_facts& facts() const { return facts_; }
+
+    // ---- readers ----
+    /// Those that score best for a packet on this shard: the members that asked for it (SO_INCOMING_CPU), or all.
+    const member_table& best_for(std::uint16_t shard) const {
+        const auto* h = hints_.load(std::memory_order_acquire);
+        if (h && shard < hinted_shards)
+            if (const auto* t = (*h)[shard].load(std::memory_order_acquire)) return *t;
+        return all_;
+    }
+    bool prefers(std::uint16_t shard) const { return &best_for(shard) != &all_; }
+    const member_table& all() const { return all_; }
+
+private:
+    void drop_hint(pcb& p);
+    using hint_tables = std::array<std::atomic<member_table*>, hinted_shards>;
+
+    const bind_facts facts_;
+    rcu_domain& rcu_;
+    member_table all_;
+    std::atomic<hint_tables*> hints_{nullptr};
+    // writer
+    std::unique_ptr<hint_tables> hint_tables_;
+    std::map<std::uint8_t, std::unique_ptr<member_table>> by_hint_;
+    std::map<pcb*, std::uint8_t> hints_of_;
+};
+
+}  // namespace skua::udp

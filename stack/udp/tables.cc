@@ -1,0 +1,238 @@
+// The writers: bind, connect and their ends, each one under the lock.
+#include "udp/tables.hh"
+
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "udp/ephemeral.hh"
+#include "udp/lookup.hh"
+#include "udp/port_bindings.hh"
+
+namespace skua::udp {
+
+struct tables::state {
+    state(rcu_domain& domain, random_source& source, const table_options& o)
+        : rcu(domain), random(source), range{o.ephemeral_first, o.ephemeral_last}, reserved(65536, false),
+          search(domain, source, o.mixed, o.expected_sockets), ports(65536) {
+        if (range.first == 0 || range.first > range.last) throw std::invalid_argument("the range of ephemeral ports is empty or begins at 0");
+        for (const auto p : o.reserved_ports) reserved[p] = true;
+    }
+
+    rcu_domain& rcu;
+    random_source& random;
+    const port_range range;
+    std::vector<bool> reserved;
+    mutable std::mutex lock;
+    place_order last_order = 0;
+    lookup_tables search;
+    std::vector<std::unique_ptr<port_bindings>> ports;
+
+    /// A port that the pcb may be bound to, or nothing.
+    std::optional<std::uint16_t> choose(const pcb& p, const bind_facts& facts);
+    /// Gives an unbound pcb its place; its fields say where.
+    void put(pcb& p, std::uint16_t port);
+    void take_out(pcb& p);
+    result<void> autobind(pcb& p);
+    template <class Change>
+    void move(pcb& p, Change&& change);
+
+private:
+    void enter(pcb& p, const group* known_in);
+    void leave(std::uint16_t port, candidate* entry, group* was_in, pcb& p);
+    void publish(placed_group& g, std::uint16_t port);
+};
+
+/// One that nobody has, if there is any: found without a look at who has the others, however full the range.
+std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_facts& facts) {
+    const port_range own = range.narrowed(p.ephemeral_first, p.ephemeral_last);
+    if (const auto unused = choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]; })) return unused;
+    return choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]->has_conflict(facts); });
+}
+
+/// Makes the group's entry what its members call for.
+void tables::state::publish(placed_group& g, std::uint16_t port) {
+    candidate* old = std::exchange(g.entry, nullptr);
+    if (g.sockets->size() == 1)
+        g.sockets->all().for_each([&](pcb& only) { g.entry = search.add(candidate::of(only, only.bound->placed_at)); });
+    else if (g.sockets->size() > 1 && old && old->members && old->hinted == g.sockets->hinted())
+        g.entry = std::exchange(old, nullptr);
+    else if (g.sockets->size() > 1)
+        g.entry = search.add(candidate::of(*g.sockets, port));
+    if (old) search.remove(old);
+}
+
+/// Where the pcb belongs: into a group, or under an entry of its own. `known_in`: a group that it is a member of already.
+void tables::state::enter(pcb& p, const group* known_in) {
+    const bind_facts facts(p);
+    port_bindings& all = *ports[p.local.port];
+    all.add(p, facts);
+    if (p.reuse_port && p.remote.port == 0 && p.remote.address.is_any()) {
+        placed_group* g = all.find_group(facts);
+        if (g == nullptr) g = &all.add_group(rcu, facts);
+        const bool stays = g->sockets.get() == known_in;
+        if (stays || g->sockets->size() < group::most_members) {
+            if (stays)
+                g->sockets->set_hint(p, p.bound->placed_at, p.incoming_shard);
+            else
+                g->sockets->join(p, p.bound->placed_at, p.incoming_shard);
+            p.member_of = g->sockets.get();
+            publish(*g, p.local.port);
+            return;
+        }
+    }
+    auto c = candidate::of(p, p.bound->placed_at);
+    // Among sockets with one and the same peer the one connected last wins (udp_hash4).
+    if (c->connected()) c->order = p.bound->connected_at;
+    p.bound->entry = search.add(std::move(c));
+}
+
+/// Leaves the place that `entry` or `was_in` stands for. The pcb's fields may speak of another place by now.
+void tables::state::leave(std::uint16_t port, candidate* entry, group* was_in, pcb& p) {
+    if (entry) search.remove(entry);
+    if (was_in == nullptr) return;
+    port_bindings& all = *ports[port];
+    placed_group* g = all.find_group(was_in->facts());
+    was_in->leave(p);
+    publish(*g, port);
+    if (was_in->size() > 0) return;
+    rcu.retire(std::move(g->sockets));
+    all.remove_group(*g, was_in->facts().address);
+}
+
+void tables::state::put(pcb& p, std::uint16_t port) {
+    p.local.port = port;
+    p.bound = new binding{.bound_at = last_order + 1, .placed_at = last_order + 1};
+    ++last_order;
+    if (!ports[port]) ports[port] = std::make_unique<port_bindings>();
+    enter(p, nullptr);
+    rcu.reclaim();
+}
+
+void tables::state::take_out(pcb& p) {
+    auto& all = ports[p.local.port];
+    leave(p.local.port, p.bound->entry, std::exchange(p.member_of, nullptr), p);
+    all->remove(p);
+    if (all->empty()) all.reset();
+    delete std::exchange(p.bound, nullptr);
+    p.local.port = 0;
+    rcu.reclaim();
+}
+
+/// Changes fields of a bound pcb, but for its port. Readers find it in its old place until they can find it in the new.
+template <class Change>
+void tables::state::move(pcb& p, Change&& change) {
+    candidate* const entry = std::exchange(p.bound->entry, nullptr);
+    group* const was_in = std::exchange(p.member_of, nullptr);
+    ports[p.local.port]->remove(p);
+    change();
+    enter(p, was_in);
+    leave(p.local.port, entry, p.member_of == was_in ? nullptr : was_in, p);
+    rcu.reclaim();
+}
+
+result<void> tables::state::autobind(pcb& p) {
+    if (p.bound) return {};
+    const auto port = choose(p, bind_facts(p));
+    if (!port) return fail(EAGAIN);
+    put(p, *port);
+    return {};
+}
+
+tables::tables(rcu_domain& rcu, random_source& random, table_options options)
+    : state_(std::make_unique<state>(rcu, random, options)) {}
+
+tables::~tables() = default;
+
+result<void> tables::bind(pcb& p, const endpoint& local) {
+    const std::lock_guard hold(state_->lock);
+    if (p.bound || (p.v6_only && local.address.is_v4())) return fail(EINVAL);
+    const bool v6_proper = !local.address.is_v4() && !local.address.is_any();
+    bind_facts facts(p);
+    facts.address = local.address;
+    facts.v6_only = p.v6_only || v6_proper;
+    std::uint16_t port = local.port;
+    if (port == 0) {
+        const auto chosen = state_->choose(p, facts);
+        if (!chosen) return fail(EADDRINUSE);
+        port = *chosen;
+    } else if (auto& all = state_->ports[port]) {
+        if (all->first_met(facts) == bind_relation::conflicts) return fail(EADDRINUSE);
+    }
+    if (auto& all = state_->ports[port]; all && facts.reuse_port) {
+        const placed_group* g = all->find_group(facts);
+        if (g && g->sockets->size() >= group::most_members) return fail(EADDRINUSE);
+    }
+    p.local = local;
+    p.v6_only = facts.v6_only;
+    p.address_bound = p.family == ip_family::v6 ? local.address != ip_address::v6_any() : !local.address.is_any();
+    p.port_bound = local.port != 0;
+    state_->put(p, port);
+    return {};
+}
+
+result<void> tables::autobind(pcb& p) {
+    const std::lock_guard hold(state_->lock);
+    return state_->autobind(p);
+}
+
+result<void> tables::connect(pcb& p, const ip_address& local, const endpoint& remote) {
+    const std::lock_guard hold(state_->lock);
+    if (const auto bound = state_->autobind(p); !bound) return bound;
+    state_->move(p, [&] {
+        p.remote = remote;
+        p.bound->connected_at = ++state_->last_order;
+        if (!p.local.address.is_any()) return;
+        p.local.address = local;
+        p.bound->placed_at = ++state_->last_order;
+    });
+    return {};
+}
+
+void tables::disconnect(pcb& p) {
+    const std::lock_guard hold(state_->lock);
+    const auto forget = [&] {
+        p.remote = {ip_address::any(p.family), 0, 0};
+        p.device = 0;  // __udp_disconnect
+        const auto any = ip_address::any(p.family);
+        if (p.address_bound || p.local.address == any) return;
+        p.local.address = any;
+        p.local.scope = 0;
+        if (p.bound) p.bound->placed_at = ++state_->last_order;
+    };
+    if (p.bound && p.port_bound) {
+        state_->move(p, forget);
+        return;
+    }
+    if (p.bound) state_->take_out(p);
+    forget();
+}
+
+void tables::unbind(pcb& p) {
+    const std::lock_guard hold(state_->lock);
+    if (p.bound) state_->take_out(p);
+}
+
+void tables::refresh(pcb& p) {
+    const std::lock_guard hold(state_->lock);
+    if (p.bound) state_->move(p, [] {});
+}
+
+std::unique_lock<std::mutex> tables::lock() const { return std::unique_lock(state_->lock); }
+
+void tables::for_all(const std::function<void(const pcb&)>& visit) const {
+    const std::lock_guard hold(state_->lock);
+    for (const auto& at : state_->ports)
+        if (at) at->for_all(visit);
+}
+
+pcb* tables::lookup(const lookup_key& key) const { return state_->search.find(key); }
+void tables::lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const { state_->search.find(keys, out); }
+
+std::size_t tables::for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const {
+    return state_->search.for_each_receiver(key, visit);
+}
+
+bool tables::wants_hash(std::uint16_t local_port) const { return state_->search.wants_hash(local_port); }
+
+}  // namespace skua::udp
