@@ -11,6 +11,14 @@
 
 namespace skua::packet {
 
+/// What another shard is asked to do with a packet.
+enum class errand : std::uint8_t {
+    deliver,    // a checked UDP datagram for a socket whose home is there (l2_len and l3_len of the mbuf are set)
+    neighbour,  // an ARP or neighbour discovery message, for the owner of the neighbour machine (likewise)
+    transmit,   // an IP datagram to be sent
+    resolve,    // an IP datagram to be sent, for the owner of the neighbour machine to park
+};
+
 /// Travels in the mbuf's dynamic field area while a packet waits in a queue (socket, mailbox, parked, loopback).
 /// Bursts that stay on their shard never touch it.
 struct meta {
@@ -22,15 +30,16 @@ struct meta {
     std::uint32_t ifindex;   // received: the interface it came in on; to be sent: the one it must leave by, or 0
     std::uint16_t l4_offset; // received: where the UDP header begins
     std::uint8_t rx_shard;   // received: the shard that took it from the NIC
-    std::uint8_t flags;      // meta_flag
+    std::uint8_t flags : 4;      // meta_flag
+    std::uint8_t crossings : 2;  // how often it went from shard to shard
+    errand what : 2;             // between shards only
 };
 
 enum meta_flag : std::uint8_t {
     meta_ipv6 = 1,
     meta_broadcast = 2,    // was sent to a broadcast address
     meta_multicast = 4,    // was sent to a multicast address
-    meta_handed_over = 8,  // has crossed from one shard to another once
-    meta_loopback = 16,    // never left the stack: checksums are good by construction
+    meta_loopback = 8,     // never left the stack: checksums are good by construction
 };
 
 /// Reserves the dynamic field. Call once after EAL start and before any packet; throws std::runtime_error.

@@ -48,6 +48,8 @@ struct rx_info {
     bool to_multicast = false;
     bool link_multicast = false;     // the frame's destination MAC had the group bit set (no ICMP error is sent then)
     bool local_origin = false;       // looped back: sent by this stack, checksums good by construction
+    std::uint8_t rx_shard = 0;       // the shard that took it from the NIC
+    std::uint8_t crossings = 0;      // how often it went from shard to shard since
 };
 
 }  // namespace skua::packet

@@ -1,0 +1,135 @@
+// Reading a stack while it runs.
+#include "control/stack_telemetry.hh"
+
+#include <rte_ethdev.h>
+
+namespace skua::control {
+
+namespace {
+
+const char* state_name(net::neighbour_state s) {
+    switch (s) {
+        case net::neighbour_state::none: return "none";
+        case net::neighbour_state::incomplete: return "incomplete";
+        case net::neighbour_state::reachable: return "reachable";
+        case net::neighbour_state::stale: return "stale";
+        case net::neighbour_state::delay: return "delay";
+        case net::neighbour_state::probe: return "probe";
+        case net::neighbour_state::failed: return "failed";
+        case net::neighbour_state::permanent: return "permanent";
+        case net::neighbour_state::count_: break;
+    }
+    return "unknown";
+}
+
+std::string address_text(const net::interface_address& a) {
+    const auto text = a.prefix.to_string();
+    switch (a.state->load(std::memory_order_relaxed)) {
+        case net::address_state::tentative: return text + " tentative";
+        case net::address_state::duplicate: return text + " duplicate";
+        case net::address_state::preferred: break;
+    }
+    return text;
+}
+
+}  // namespace
+
+counters_snapshot stack_telemetry::counters() {
+    counters_snapshot all;
+    for (unsigned i = 0; i < stack_.shard_count(); i++) {
+        const auto& c = stack_.shard_at(i).counts();
+        all.add(c.drops, c.mibs);
+    }
+    for (std::size_t m = 0; m < all.mibs.size(); m++) all.mibs[m] += stack_.call_count(static_cast<mib>(m));
+    return all;
+}
+
+std::vector<shard_report> stack_telemetry::shards() {
+    std::vector<shard_report> all;
+    for (unsigned i = 0; i < stack_.shard_count(); i++) {
+        const auto& c = stack_.shard_at(i).counts();
+        shard_report r;
+        r.shard = i;
+        r.lcore = stack_.lcore_of(i);
+        r.polls = c.polls.get();
+        r.busy_polls = c.busy_polls.get();
+        r.rx_packets = c.frames_in.get();
+        r.tx_packets = c.frames_out.get();
+        r.handed_over = c.handed_over.get();
+        counters_snapshot own;
+        own.add(c.drops, c.mibs);
+        r.dropped = own.dropped();
+        all.push_back(r);
+    }
+    return all;
+}
+
+std::string stack_telemetry::interface_name(std::uint32_t index) const {
+    const auto* i = index ? stack_.network().current().by_index(index) : nullptr;
+    return i ? i->name : "";
+}
+
+std::vector<socket_report> stack_telemetry::sockets() {
+    std::vector<socket_report> all;
+    const rcu_domain::read_guard reading(stack_.rcu());
+    stack_.tables().for_all([&](const udp::pcb& p) {
+        const auto& s = static_cast<const socket::udp_socket&>(p);
+        socket_report r;
+        r.local = p.local;
+        r.remote = p.remote;
+        r.device = interface_name(p.device);
+        r.shard = p.home_shard.load(std::memory_order_relaxed);
+        r.rx_queue_bytes = static_cast<std::uint64_t>(s.receive_queue_bytes());
+        r.tx_queue_bytes = static_cast<std::uint64_t>(s.send_queue_bytes());
+        r.drops = s.dropped_count();
+        r.owner = p.owner;
+        r.in_group = p.reuse_port;
+        all.push_back(r);
+    });
+    return all;
+}
+
+std::vector<port_report> stack_telemetry::ports() {
+    std::vector<port_report> all;
+    for (const auto& p : stack_.ports()) {
+        port_report r;
+        r.port = p->id();
+        r.device = p->name();
+        r.driver = p->driver();
+        r.link_up = p->up();
+        r.queues = p->rx_queues();
+        if (!p->gone()) r.speed_mbps = p->link().mbps;
+        if (const auto s = p->stats()) {
+            r.rx_packets = s->rx_packets;
+            r.tx_packets = s->tx_packets;
+            r.rx_bytes = s->rx_bytes;
+            r.tx_bytes = s->tx_bytes;
+            r.rx_missed = s->rx_missed;
+            r.rx_no_mbuf = s->rx_no_mbuf;
+            r.errors = s->rx_errors + s->tx_errors + s->tx_refused;
+        }
+        all.push_back(r);
+    }
+    return all;
+}
+
+std::vector<interface_report> stack_telemetry::interfaces() {
+    std::vector<interface_report> all;
+    const rcu_domain::read_guard reading(stack_.rcu());
+    for (const auto& i : stack_.network().current().interfaces()) {
+        interface_report r{i.index, i.name, i.mac, i.mtu, i.vlan, {}};
+        for (const auto& a : i.addresses) r.addresses.push_back(address_text(a));
+        all.push_back(std::move(r));
+    }
+    return all;
+}
+
+std::vector<neighbour_report> stack_telemetry::neighbours() {
+    std::vector<neighbour_report> all;
+    const rcu_domain::read_guard reading(stack_.rcu());
+    for (const auto& n : stack_.network().neighbours().list())
+        all.push_back({n.address, n.mac, interface_name(n.ifindex), state_name(n.state)});
+    return all;
+}
+
+}  // namespace skua::control

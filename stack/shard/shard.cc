@@ -1,0 +1,112 @@
+// One turn of a shard.
+#include "shard/shard.hh"
+
+namespace skua::shard {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr nanoseconds reclaim_every = 1ms;
+constexpr unsigned loop_rounds = 4;  // a datagram between local sockets may be answered within the same turn
+
+}  // namespace
+
+shard::shard(const common& shared, shard_options options, std::unique_ptr<random_source> random)
+    : index_(options.index),
+      burst_(std::min(options.burst, burst_size)),
+      pool_(options.pool),
+      rcu_(shared.rcu),
+      reader_(shared.rcu),
+      network_(shared.network),
+      mailboxes_(shared.mailboxes),
+      ports_(std::move(options.ports)),
+      random_(std::move(random)),
+      tx_(index_, mailboxes_, ports_, network_.neighbours(), shared.path_mtus, pool_, *random_, counts_),
+      icmp_(tx_, *random_, options.icmp),
+      reassembly_(tx_, icmp_, *random_, options.reassembly),
+      rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_, icmp_, tx_, pool_,
+          counts_) {}
+
+shard::~shard() = default;
+
+void shard::begin(time_point now) {
+    context_.emplace(net::context{network_.current(), now, counts_.mibs, *random_});
+    tx_.begin(*context_);
+    rx_.begin(*context_);
+}
+
+unsigned shard::poll_once(time_point now) {
+    reader_.quiescent();
+    begin(now);
+    const unsigned moved = poll_ports() + poll_mailboxes() + poll_looped();
+    run_timers(now);
+    tx_.flush();
+    counts_.polls.add();
+    if (moved) counts_.busy_polls.add();
+    return moved;
+}
+
+unsigned shard::poll_ports() {
+    unsigned moved = 0;
+    for (const attachment& at : ports_.all()) {
+        if (at.device == nullptr || !at.receives) continue;
+        rte_mbuf* frames[burst_size];
+        const unsigned n = at.device->rx(at.queue, std::span(frames, burst_));
+        // Some drivers (net_ring) pass packets on without saying whose they are.
+        for (unsigned i = 0; i < n; i++) frames[i]->port = at.port_id;
+        if (n) rx_.receive(std::span(frames, n));
+        moved += n;
+    }
+    return moved;
+}
+
+unsigned shard::poll_mailboxes() {
+    unsigned moved = 0;
+    for (unsigned from = 0; from < mailboxes_.shards(); from++) {
+        rte_mbuf* packets[burst_size];
+        const unsigned n = mailboxes_.ring(from, index_).pop(packets);
+        if (n == 0) continue;
+        if (from == index_) socket::uncharge(std::span(packets, n));
+        rx_.receive_handed_over(std::span(packets, n));
+        moved += n;
+    }
+    return moved;
+}
+
+unsigned shard::poll_looped() {
+    unsigned moved = 0;
+    rte_mbuf* datagrams[burst_size];
+    for (unsigned round = 0; round < loop_rounds; round++) {
+        const unsigned n = tx_.take_looped(datagrams);
+        if (n == 0) break;
+        rx_.receive_looped(std::span(datagrams, n));
+        moved += n;
+    }
+    return moved;
+}
+
+void shard::run_timers(time_point now) {
+    reassembly_.tick(*context_);
+    if (index_ != 0) return;
+    // The first shard owns the neighbour machine and sweeps what writers have retired.
+    network_.neighbours().tick(*context_, tx_);
+    if (now < next_reclaim_) return;
+    next_reclaim_ = now + reclaim_every;
+    rcu_.reclaim();
+}
+
+unsigned shard::input(std::span<rte_mbuf*> frames, rte_mbuf** unclaimed, time_point now) {
+    reader_.quiescent();
+    begin(now);
+    unclaimed_frames back{unclaimed, 0};
+    for (std::size_t done = 0; done < frames.size(); done += burst_size)
+        rx_.receive(frames.subspan(done, std::min<std::size_t>(burst_size, frames.size() - done)), unclaimed ? &back : nullptr);
+    poll_looped();
+    tx_.flush();
+    return back.count;
+}
+
+void shard::send(packet::packet datagram, std::uint32_t out_ifindex) { tx_.output(std::move(datagram), out_ifindex); }
+
+}  // namespace skua::shard
