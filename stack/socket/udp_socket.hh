@@ -113,6 +113,8 @@ public:
     bool closed() const { return closed_.load(std::memory_order_relaxed); }
     /// Datagrams accepted, and refused because the receive buffer was full.
     std::uint64_t received_count() const { return received_.get(); }
+    std::int32_t receive_queue_bytes() const { return queue_.bytes(); }
+    std::int32_t send_queue_bytes() const { return wmem_.load(std::memory_order_relaxed); }
     std::uint64_t dropped_count() const { return dropped_.load(std::memory_order_relaxed); }
 
     // ---- shard: the caller polls under RCU ----
