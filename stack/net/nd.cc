@@ -133,7 +133,6 @@ packet::verdict neighbour_table::nd_input(packet::packet& p, const packet::rx_in
     if (!icmp) return drop_reason::nd_malformed;
     const bool solicitation = icmp->type == wire::icmp6::neighbor_solicitation;
     if (!solicitation && icmp->type != wire::icmp6::neighbor_advertisement) return drop_reason::nd_ignored;
-    c.mibs.add(solicitation ? mib::icmp6_in_neighbor_solicits : mib::icmp6_in_neighbor_advertisements);
 
     const auto view = read_nd(p, about);
     if (!view) return drop_reason::nd_malformed;

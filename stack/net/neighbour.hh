@@ -77,7 +77,8 @@ public:
     /// An ARP frame; the ARP header begins at about.l3_offset. held: it was used or answered. Drops: arp_malformed;
     /// arp_ignored it told us nothing.
     packet::verdict arp_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out);
-    /// An ICMPv6 message of neighbour discovery with a good checksum, at about.l4_offset. held: it was used or answered.
+    /// An ICMPv6 message of neighbour discovery at about.l4_offset; its checksum is good and icmp_input has counted it.
+    /// held: it was used or answered.
     /// Drops: nd_malformed RFC 4861 §7.1 says to; nd_ignored it told us nothing (router advertisements and redirects too).
     packet::verdict nd_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out);
     /// What is due. Costs a few loads when nothing is.

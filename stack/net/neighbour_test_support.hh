@@ -27,6 +27,29 @@ inline const ip_address peer4 = ip("198.18.0.2");
 inline const ip_address own6 = ip("2001:db8::1");
 inline const ip_address peer6 = ip("2001:db8::2");
 
+struct arp_frame {
+    std::uint16_t operation = wire::arp_request;
+    mac_address sender_mac = peer_mac;
+    ip_address sender_ip = peer4;
+    mac_address target_mac = {};
+    ip_address target_ip = own4;
+    mac_address destination = mac_address::broadcast();
+};
+
+struct nd_frame {
+    std::uint8_t type = wire::icmp6::neighbor_advertisement;
+    ip_address source = peer6;
+    ip_address destination = own6;
+    ip_address target = peer6;
+    std::uint32_t flags = wire::nd_solicited | wire::nd_override;
+    std::optional<mac_address> link = peer_mac;
+    mac_address ethernet_source = peer_mac;
+    std::uint8_t code = 0;
+    std::uint8_t hop_limit = 255;
+    std::string more_options = {};
+    std::uint32_t cut = 0;  // bytes
+};
+
 class neighbour_test : public net_test {
 protected:
     neighbour_test() { make_table({}); }
@@ -82,14 +105,6 @@ protected:
         table->park(datagram(to.is_v4() ? own4 : own6, to, tag), p0, to, ctx(), out);
     }
 
-    struct arp_frame {
-        std::uint16_t operation = wire::arp_request;
-        mac_address sender_mac = peer_mac;
-        ip_address sender_ip = peer4;
-        mac_address target_mac = {};
-        ip_address target_ip = own4;
-        mac_address destination = mac_address::broadcast();
-    };
     packet::packet frame_of(const arp_frame& f) {
         const wire::ethernet_header eth{f.destination, f.sender_mac, be16(0x0806)};
         const wire::arp_packet arp{be16(1), be16(0x0800), 6, 4, be16(f.operation), f.sender_mac, f.sender_ip.v4(), f.target_mac, f.target_ip.v4()};
@@ -112,19 +127,6 @@ protected:
         return hear({.operation = wire::arp_reply, .sender_mac = from, .target_mac = own_mac, .destination = own_mac});
     }
 
-    struct nd_frame {
-        std::uint8_t type = wire::icmp6::neighbor_advertisement;
-        ip_address source = peer6;
-        ip_address destination = own6;
-        ip_address target = peer6;
-        std::uint32_t flags = wire::nd_solicited | wire::nd_override;
-        std::optional<mac_address> link = peer_mac;
-        mac_address ethernet_source = peer_mac;
-        std::uint8_t code = 0;
-        std::uint8_t hop_limit = 255;
-        std::string more_options = {};
-        std::uint32_t cut = 0;  // bytes
-    };
     packet::verdict hear(const nd_frame& f) {
         const bool solicitation = f.type == wire::icmp6::neighbor_solicitation;
         const wire::ethernet_header eth{own_mac, f.ethernet_source, be16(0x86dd)};

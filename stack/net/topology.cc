@@ -12,9 +12,6 @@ namespace skua::net {
 
 namespace {
 
-/// Of an IPv4 prefix in mapped form.
-std::uint8_t depth_of(const ip_prefix& p) { return static_cast<std::uint8_t>(p.length + (p.address.is_v4() ? 96 : 0)); }
-
 /// DPDK takes IPv6 addresses as bytes before 24.11 and as a struct of the same bytes since: this becomes either.
 struct rib_address {
     const std::array<std::uint8_t, 16>& bytes;
@@ -105,16 +102,26 @@ void topology::tables::fill_routes() {
     }
     std::ranges::stable_sort(routes, {}, [](const route& r) { return std::tuple(r.destination.address, r.destination.length, r.metric); });
 
-    rte_rib6_conf conf{};
-    conf.max_nodes = static_cast<int>(routes.size() * 2 + 1);  // a fork for each, at most
-    rib.reset(rte_rib6_create(("skua-rib-" + std::to_string(serial)).c_str(), SOCKET_ID_ANY, &conf));
-    if (!rib) throw std::bad_alloc();
-    for (std::size_t n = 0; n < routes.size(); n++) {
-        const auto& d = routes[n].destination;
-        if (n > 0 && routes[n - 1].destination == d) continue;
-        rte_rib6_node* node = rte_rib6_insert(rib.get(), rib_address{d.address.bytes()}, depth_of(d));
+    const std::string name = "skua-" + std::to_string(serial);
+    const int nodes = static_cast<int>(routes.size() * 2 + 1);  // a fork for each, at most
+    const rte_rib_conf conf4{.ext_sz = 0, .max_nodes = nodes};
+    const rte_rib6_conf conf6{.ext_sz = 0, .max_nodes = nodes};
+    rib4.reset(rte_rib_create((name + "-rib4").c_str(), SOCKET_ID_ANY, &conf4));
+    rib6.reset(rte_rib6_create((name + "-rib6").c_str(), SOCKET_ID_ANY, &conf6));
+    if (!rib4 || !rib6) throw std::bad_alloc();
+    for (std::size_t n = 0; n < routes.size(); n++)
+        if (n == 0 || routes[n - 1].destination != routes[n].destination) insert(routes[n].destination, n);
+}
+
+void topology::tables::insert(const ip_prefix& destination, std::uint64_t first) {
+    if (destination.address.is_v4()) {
+        rte_rib_node* node = rte_rib_insert(rib4.get(), destination.address.v4().host(), destination.length);
         if (!node) throw std::bad_alloc();
-        rte_rib6_set_nh(node, n);
+        rte_rib_set_nh(node, first);
+    } else {
+        rte_rib6_node* node = rte_rib6_insert(rib6.get(), rib_address{destination.address.bytes()}, destination.length);
+        if (!node) throw std::bad_alloc();
+        rte_rib6_set_nh(node, first);
     }
 }
 
@@ -128,15 +135,9 @@ bool topology::tables::usable(const ip_address& a, std::uint32_t ifindex) const 
 }
 
 const route* topology::tables::find_route(const ip_address& to, std::uint32_t ifindex) const {
-    for (auto* node = rte_rib6_lookup(rib.get(), rib_address{to.bytes()}); node; node = rte_rib6_lookup_parent(node)) {
-        std::uint64_t first;
-        rte_rib6_get_nh(node, &first);
-        const auto& destination = routes[first].destination;
-        if (destination.address.is_v4() != to.is_v4()) return nullptr;  // ::/0 is not for mapped addresses
-        for (std::size_t n = first; n < routes.size() && routes[n].destination == destination; n++)
-            if (ifindex == 0 || routes[n].ifindex == ifindex) return &routes[n];
-    }
-    return nullptr;
+    if (to.is_v4())
+        return pick<rte_rib_lookup_parent, rte_rib_get_nh>(rte_rib_lookup(rib4.get(), to.v4().host()), ifindex);
+    return pick<rte_rib6_lookup_parent, rte_rib6_get_nh>(rte_rib6_lookup(rib6.get(), rib_address{to.bytes()}), ifindex);
 }
 
 topology::topology() = default;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rte_memory.h>
+#include <rte_rib.h>
 #include <rte_rib6.h>
 
 #include "net/topology.hh"
@@ -70,13 +71,29 @@ private:
     void fill_addresses();
     void fill_routes();
 
+    void insert(const ip_prefix& destination, std::uint64_t first);
+    /// Up from a node of a tree to one that has a route by this interface.
+    template <auto Parent, auto Value, class Node>
+    const route* pick(Node* node, std::uint32_t ifindex) const {
+        for (; node; node = Parent(node)) {
+            std::uint64_t n;
+            Value(node, &n);
+            for (const route* r = &routes[n]; r != routes.data() + routes.size() && r->destination == routes[n].destination; ++r)
+                if (ifindex == 0 || r->ifindex == ifindex) return r;
+        }
+        return nullptr;
+    }
+
     struct rib_delete {
+        void operator()(rte_rib* r) const { rte_rib_free(r); }
         void operator()(rte_rib6* r) const { rte_rib6_free(r); }
     };
     std::vector<known_address> known;           // open addressing, at most half full
     std::vector<const interface*> indices;      // open addressing by ifindex, at most half full
     std::vector<std::vector<const interface*>> ports;  // [port][vlan]
-    std::unique_ptr<rte_rib6, rib_delete> rib;  // both families, IPv4 mapped; value: first of its routes
+    // Value of a node: the first of the routes to its prefix.
+    std::unique_ptr<rte_rib, rib_delete> rib4;
+    std::unique_ptr<rte_rib6, rib_delete> rib6;
 };
 
 }  // namespace skua::net
