@@ -45,10 +45,10 @@ verdict ethernet_input(packet::packet& p, packet::rx_info& info, const context& 
         return drop_reason::eth_not_for_us;
 
     switch (static_cast<wire::ether_type>(type.host())) {
-    case wire::ether_type::ipv4: return step::ipv4;
-    case wire::ether_type::ipv6: return step::ipv6;
-    case wire::ether_type::arp: return step::arp;
-    default: return drop_reason::eth_unknown_type;
+        case wire::ether_type::ipv4: return step::ipv4;
+        case wire::ether_type::ipv6: return step::ipv6;
+        case wire::ether_type::arp: return step::arp;
+        default: return drop_reason::eth_unknown_type;
     }
 }
 
@@ -59,9 +59,9 @@ verdict loopback_input(packet::packet& p, packet::rx_info& info, std::uint32_t i
     const auto* first = p.header<std::uint8_t>(0);
     if (first == nullptr) return drop_reason::ipv4_truncated;
     switch (*first >> 4) {
-    case 4: return step::ipv4;
-    case 6: return step::ipv6;
-    default: return drop_reason::ipv4_bad_version;
+        case 4: return step::ipv4;
+        case 6: return step::ipv6;
+        default: return drop_reason::ipv4_bad_version;
     }
 }
 

@@ -66,7 +66,8 @@ TEST_F(ethernet_input_test, refuses_frames_for_others) {
 
 TEST_F(ethernet_input_test, refuses_unknown_types) {
     for (std::uint16_t type : {0x88a8, 0x86dc, 0x0042})
-        EXPECT_EQ(receive(ethernet(our_mac, static_cast<ether_type>(type), "xxxx")), verdict(drop_reason::eth_unknown_type));
+        EXPECT_EQ(receive(ethernet(our_mac, static_cast<ether_type>(type), "xxxx")),
+                  verdict(drop_reason::eth_unknown_type));
     // One tag, not two.
     EXPECT_EQ(receive(tagged("02:00:00:00:00:64", 100, ether_type::vlan, std::string(8, 'x'))),
               verdict(drop_reason::eth_unknown_type));
@@ -76,8 +77,8 @@ TEST_F(ethernet_input_test, reads_tags_in_the_frame_or_from_the_nic) {
     EXPECT_EQ(receive(tagged("02:00:00:00:00:64", 0xe000 | 100, ether_type::ipv6, "x")), verdict(step::ipv6));
     EXPECT_EQ(info.ifindex, vlan100);
     EXPECT_EQ(info.l3_offset, 18);
-    EXPECT_EQ(receive(ethernet("02:00:00:00:00:64", ether_type::ipv4, "x"), RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED,
-                      0xe000 | 100),
+    EXPECT_EQ(receive(ethernet("02:00:00:00:00:64", ether_type::ipv4, "x"),
+                      RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED, 0xe000 | 100),
               verdict(step::ipv4));
     EXPECT_EQ(info.ifindex, vlan100);
     EXPECT_EQ(info.l3_offset, 14);
@@ -87,7 +88,8 @@ TEST_F(ethernet_input_test, takes_a_priority_tag_for_no_tag) {
     EXPECT_EQ(receive(tagged(our_mac, 0xe000, ether_type::ipv4, "x")), verdict(step::ipv4));
     EXPECT_EQ(info.ifindex, p0);
     EXPECT_EQ(info.l3_offset, 18);
-    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, "x"), RTE_MBUF_F_RX_VLAN_STRIPPED, 0xe000), verdict(step::ipv4));
+    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, "x"), RTE_MBUF_F_RX_VLAN_STRIPPED, 0xe000),
+              verdict(step::ipv4));
     EXPECT_EQ(info.ifindex, p0);
 }
 

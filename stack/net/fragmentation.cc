@@ -1,5 +1,5 @@
-// Fragments by copying. librte_ip_frag is not used: it gives IPv6 fragments the identification 0, which anyone can guess
-// (RFC 7739), and wants room for all fragments of a datagram at once.
+// Fragments by copying. librte_ip_frag is not used: it gives IPv6 fragments the identification 0, which anyone can
+// guess (RFC 7739), and wants room for all fragments of a datagram at once.
 #include "net/fragmentation.hh"
 
 #include <netinet/in.h>
@@ -49,7 +49,8 @@ struct cutting {
     std::uint32_t step;        // payload bytes of all fragments but the last
 };
 
-void write_ipv4_header(packet::packet& f, const packet::packet& datagram, const cutting& c, std::uint32_t offset, bool more) {
+void write_ipv4_header(packet::packet& f, const packet::packet& datagram, const cutting& c, std::uint32_t offset,
+                       bool more) {
     std::memcpy(f.front().data(), datagram.front().data(), c.new_header);
     auto* h = f.header<wire::ipv4_header>(0);
     h->total_length = be16(static_cast<std::uint16_t>(f.size()));
@@ -57,7 +58,8 @@ void write_ipv4_header(packet::packet& f, const packet::packet& datagram, const 
     wire::set_ipv4_checksum(*h);
 }
 
-void write_ipv6_header(packet::packet& f, const packet::packet& datagram, std::uint32_t offset, bool more, std::uint32_t id) {
+void write_ipv6_header(packet::packet& f, const packet::packet& datagram, std::uint32_t offset, bool more,
+                       std::uint32_t id) {
     auto* h = f.header<wire::ipv6_header>(0);
     *h = *datagram.header<wire::ipv6_header>(0);
     auto* fragment = f.header<wire::ipv6_fragment_header>(sizeof *h);

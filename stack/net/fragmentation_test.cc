@@ -46,7 +46,8 @@ protected:
         const std::string u = udp(1000, 2000, payload);
         packet::packet p = make_packet(pool.get(), u.data(), u.size());
         p.get()->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-        ip_fields f{.source = ip(v4() ? "198.18.0.2" : "2001:db8::2"), .destination = ip(v4() ? "198.18.0.1" : "2001:db8::1")};
+        ip_fields f{.source = ip(v4() ? "198.18.0.2" : "2001:db8::2"),
+                    .destination = ip(v4() ? "198.18.0.1" : "2001:db8::1")};
         f.protocol = IPPROTO_UDP;
         f.dont_fragment = dont_fragment;
         f.identification = 0xbeef;
@@ -188,7 +189,8 @@ TEST_P(fragmentation_test, stops_when_there_are_no_packets) {
     EXPECT_TRUE(p);
 }
 
-INSTANTIATE_TEST_SUITE_P(families, fragmentation_test, testing::Bool(), [](const auto& i) { return i.param ? "ipv4" : "ipv6"; });
+INSTANTIATE_TEST_SUITE_P(families, fragmentation_test, testing::Bool(),
+                         [](const auto& i) { return i.param ? "ipv4" : "ipv6"; });
 
 }  // namespace
 }  // namespace skua::net::test

@@ -20,24 +20,24 @@ namespace {
 void count_in(const wire::icmp_header& h, bool v4, counter_set<mib>& mibs) {
     if (v4) {
         switch (h.type) {
-        case wire::icmp4::unreachable: return mibs.add(mib::icmp_in_dest_unreachs);
-        case wire::icmp4::time_exceeded: return mibs.add(mib::icmp_in_time_excds);
-        case wire::icmp4::parameter_problem: return mibs.add(mib::icmp_in_parm_probs);
-        case wire::icmp4::echo_request: return mibs.add(mib::icmp_in_echos);
-        case wire::icmp4::echo_reply: return mibs.add(mib::icmp_in_echo_reps);
-        default: return;
+            case wire::icmp4::unreachable: return mibs.add(mib::icmp_in_dest_unreachs);
+            case wire::icmp4::time_exceeded: return mibs.add(mib::icmp_in_time_excds);
+            case wire::icmp4::parameter_problem: return mibs.add(mib::icmp_in_parm_probs);
+            case wire::icmp4::echo_request: return mibs.add(mib::icmp_in_echos);
+            case wire::icmp4::echo_reply: return mibs.add(mib::icmp_in_echo_reps);
+            default: return;
         }
     }
     switch (h.type) {
-    case wire::icmp6::unreachable: return mibs.add(mib::icmp6_in_dest_unreachs);
-    case wire::icmp6::packet_too_big: return mibs.add(mib::icmp6_in_pkt_too_bigs);
-    case wire::icmp6::time_exceeded: return mibs.add(mib::icmp6_in_time_excds);
-    case wire::icmp6::parameter_problem: return mibs.add(mib::icmp6_in_parm_problems);
-    case wire::icmp6::echo_request: return mibs.add(mib::icmp6_in_echos);
-    case wire::icmp6::echo_reply: return mibs.add(mib::icmp6_in_echo_replies);
-    case wire::icmp6::neighbor_solicitation: return mibs.add(mib::icmp6_in_neighbor_solicits);
-    case wire::icmp6::neighbor_advertisement: return mibs.add(mib::icmp6_in_neighbor_advertisements);
-    default: return;
+        case wire::icmp6::unreachable: return mibs.add(mib::icmp6_in_dest_unreachs);
+        case wire::icmp6::packet_too_big: return mibs.add(mib::icmp6_in_pkt_too_bigs);
+        case wire::icmp6::time_exceeded: return mibs.add(mib::icmp6_in_time_excds);
+        case wire::icmp6::parameter_problem: return mibs.add(mib::icmp6_in_parm_problems);
+        case wire::icmp6::echo_request: return mibs.add(mib::icmp6_in_echos);
+        case wire::icmp6::echo_reply: return mibs.add(mib::icmp6_in_echo_replies);
+        case wire::icmp6::neighbor_solicitation: return mibs.add(mib::icmp6_in_neighbor_solicits);
+        case wire::icmp6::neighbor_advertisement: return mibs.add(mib::icmp6_in_neighbor_advertisements);
+        default: return;
     }
 }
 
@@ -95,7 +95,8 @@ verdict reply(packet::packet& p, const packet::rx_info& info, const ip_address& 
     return step::reply;
 }
 
-/// The verdict on an error message; a quote that cannot be used counts as an error of the message (Linux: icmp_socket_deliver).
+/// The verdict on an error message; a quote that cannot be used counts as an error of the message (Linux:
+/// icmp_socket_deliver).
 verdict report(verdict v, bool v4, counter_set<mib>& mibs) {
     if (v.reason == drop_reason::icmp_quote_malformed || v.reason == drop_reason::icmp_no_socket)
         mibs.add(v4 ? mib::icmp_in_errors : mib::icmp6_in_errors);
@@ -121,14 +122,14 @@ verdict icmp4_input(packet::packet& p, packet::rx_info& info, const context& ctx
     if (const verdict v = check(p, info, ctx.mibs); v.next == step::drop) return v;
     const wire::icmp_header h = *p.header<wire::icmp_header>(info.l4_offset);
     switch (h.type) {
-    case wire::icmp4::echo_request:
-        // Linux: icmp_echo_ignore_broadcasts. The way to make a net shout at a victim.
-        if (info.to_broadcast || info.to_multicast) return drop_reason::icmp_ignored;
-        return reply(p, info, info.flow.local, p.header<wire::ipv4_header>(info.l3_offset)->tos, ctx);
-    case wire::icmp4::unreachable:
-    case wire::icmp4::time_exceeded:
-    case wire::icmp4::parameter_problem: break;
-    default: return drop_reason::icmp_ignored;
+        case wire::icmp4::echo_request:
+            // Linux: icmp_echo_ignore_broadcasts. The way to make a net shout at a victim.
+            if (info.to_broadcast || info.to_multicast) return drop_reason::icmp_ignored;
+            return reply(p, info, info.flow.local, p.header<wire::ipv4_header>(info.l3_offset)->tos, ctx);
+        case wire::icmp4::unreachable:
+        case wire::icmp4::time_exceeded:
+        case wire::icmp4::parameter_problem: break;
+        default: return drop_reason::icmp_ignored;
     }
     const verdict v = report(read_quote(p, info, ctx, out), true, ctx.mibs);
     if (v.next == step::drop) return v;
@@ -144,13 +145,13 @@ verdict icmp6_input(packet::packet& p, packet::rx_info& info, const context& ctx
     if (const verdict v = check(p, info, ctx.mibs); v.next == step::drop) return v;
     const wire::icmp_header h = *p.header<wire::icmp_header>(info.l4_offset);
     switch (h.type) {
-    case wire::icmp6::echo_request: return echo6(p, info, ctx);
-    case wire::icmp6::router_solicitation:
-    case wire::icmp6::router_advertisement:
-    case wire::icmp6::neighbor_solicitation:
-    case wire::icmp6::neighbor_advertisement:
-    case wire::icmp6::redirect: return step::to_first;
-    default: break;
+        case wire::icmp6::echo_request: return echo6(p, info, ctx);
+        case wire::icmp6::router_solicitation:
+        case wire::icmp6::router_advertisement:
+        case wire::icmp6::neighbor_solicitation:
+        case wire::icmp6::neighbor_advertisement:
+        case wire::icmp6::redirect: return step::to_first;
+        default: break;
     }
     if (h.type >= 128) return drop_reason::icmp_ignored;
     const verdict v = report(read_quote(p, info, ctx, out), false, ctx.mibs);

@@ -32,8 +32,10 @@ protected:
 
 TEST_F(icmp_input_test, echo_becomes_its_reply) {
     for (const std::string& options : {std::string(), std::string(8, '\1')}) {
-        ASSERT_EQ(receive(frame4(icmp4(8, 0, 0x12340001, pattern(99)), {.protocol = icmp, .tos = 4, .options = options}) + "pad"),
-                  verdict(step::reply));
+        ASSERT_EQ(
+            receive(frame4(icmp4(8, 0, 0x12340001, pattern(99)), {.protocol = icmp, .tos = 4, .options = options}) +
+                    "pad"),
+            verdict(step::reply));
         const auto h = header_of<wire::ipv4_header>(last);
         EXPECT_EQ(h.version_ihl, 0x45);
         EXPECT_EQ(h.source, ip("198.18.0.1").v4());
@@ -74,14 +76,19 @@ TEST_F(icmp_input_test, the_reply_forgets_how_the_request_came) {
 }
 
 TEST_F(icmp_input_test, echo_to_many) {
-    EXPECT_EQ(receive(frame4(icmp4(8, 0, 1, "x"), {.destination = "198.18.0.255", .protocol = icmp})), verdict(drop_reason::icmp_ignored));
-    EXPECT_EQ(receive(frame4(icmp4(8, 0, 1, "x"), {.destination = "224.0.0.1", .protocol = icmp})), verdict(drop_reason::icmp_ignored));
+    EXPECT_EQ(receive(frame4(icmp4(8, 0, 1, "x"), {.destination = "198.18.0.255", .protocol = icmp})),
+              verdict(drop_reason::icmp_ignored));
+    EXPECT_EQ(receive(frame4(icmp4(8, 0, 1, "x"), {.destination = "224.0.0.1", .protocol = icmp})),
+              verdict(drop_reason::icmp_ignored));
     // IPv6 answers from an address of its own.
-    ASSERT_EQ(receive(frame6(128, 0, 7, "hello", {.source = "fe80::2", .destination = "ff02::1", .next_header = icmpv6})), verdict(step::reply));
+    ASSERT_EQ(
+        receive(frame6(128, 0, 7, "hello", {.source = "fe80::2", .destination = "ff02::1", .next_header = icmpv6})),
+        verdict(step::reply));
     EXPECT_EQ(header_of<wire::ipv6_header>(last).source, ip("fe80::1").v6());
     EXPECT_TRUE(icmp_checksum_good(last, 40, false));
     // Nobody to answer to.
-    EXPECT_EQ(receive(frame6(128, 0, 7, "hello", {.source = "::", .destination = "ff02::1", .next_header = icmpv6})), verdict(drop_reason::icmp_ignored));
+    EXPECT_EQ(receive(frame6(128, 0, 7, "hello", {.source = "::", .destination = "ff02::1", .next_header = icmpv6})),
+              verdict(drop_reason::icmp_ignored));
 }
 
 TEST_F(icmp_input_test, echo_to_many_needs_a_way_back) {
@@ -89,13 +96,15 @@ TEST_F(icmp_input_test, echo_to_many_needs_a_way_back) {
         ASSERT_TRUE(b.remove_address(p0, ip("2001:db8::1")));
         ASSERT_TRUE(b.remove_address(p0, ip("fe80::1")));
     });
-    EXPECT_EQ(receive(frame6(128, 0, 7, "x", {.source = "2001:db8:77::2", .destination = "ff02::1", .next_header = icmpv6})),
-              verdict(drop_reason::tx_no_route));
+    EXPECT_EQ(
+        receive(frame6(128, 0, 7, "x", {.source = "2001:db8:77::2", .destination = "ff02::1", .next_header = icmpv6})),
+        verdict(drop_reason::tx_no_route));
 }
 
 TEST_F(icmp_input_test, refuses_short_messages_and_bad_checksums) {
     EXPECT_EQ(receive(frame4(std::string(7, 'x'))), verdict(drop_reason::icmp_truncated));
-    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, ipv6({.next_header = icmpv6}, std::string(7, 'x')))), verdict(drop_reason::icmp_truncated));
+    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, ipv6({.next_header = icmpv6}, std::string(7, 'x')))),
+              verdict(drop_reason::icmp_truncated));
     std::string bad = icmp4(8, 0, 1, "hello");
     bad.back()++;
     EXPECT_EQ(receive(frame4(bad)), verdict(drop_reason::icmp_bad_checksum));
@@ -109,7 +118,8 @@ TEST_F(icmp_input_test, refuses_short_messages_and_bad_checksums) {
 }
 
 TEST_F(icmp_input_test, reports_errors_about_our_datagrams) {
-    ASSERT_EQ(receive(frame4(icmp4(3, 3, 0, ours4()), {.source = "10.0.0.7", .protocol = icmp})), verdict(step::report));
+    ASSERT_EQ(receive(frame4(icmp4(3, 3, 0, ours4()), {.source = "10.0.0.7", .protocol = icmp})),
+              verdict(step::report));
     EXPECT_EQ(report.flow.local, ip("198.18.0.1"));
     EXPECT_EQ(report.flow.remote, ip("10.0.0.7"));
     EXPECT_EQ(report.flow.local_port, 4000);
@@ -155,7 +165,8 @@ TEST_F(icmp_input_test, reports_the_other_errors) {
 TEST_F(icmp_input_test, reads_quotes_with_extension_headers) {
     const std::string dst{IPPROTO_FRAGMENT, 0, 1, 4, 0, 0, 0, 0};
     const ipv6_spec s{.source = "2001:db8::1", .destination = "2001:db8:9::7", .next_header = IPPROTO_DSTOPTS};
-    ASSERT_EQ(receive(frame6(1, 4, 0, ipv6(s, dst + fragment_header(IPPROTO_UDP, 0, true, 1) + udp(7, 8, "x")))), verdict(step::report));
+    ASSERT_EQ(receive(frame6(1, 4, 0, ipv6(s, dst + fragment_header(IPPROTO_UDP, 0, true, 1) + udp(7, 8, "x")))),
+              verdict(step::report));
     EXPECT_EQ(report.flow.local_port, 7);
     EXPECT_EQ(report.error, ECONNREFUSED);
     EXPECT_EQ(receive(frame6(1, 4, 0, ipv6(s, dst + fragment_header(IPPROTO_UDP, 8, true, 1) + udp(7, 8, "x")))),
@@ -191,10 +202,13 @@ TEST_F(icmp_input_test, refuses_quotes_that_cannot_be_read) {
 
 TEST_F(icmp_input_test, refuses_reports_that_are_not_about_our_udp) {
     const verdict no = drop_reason::icmp_no_socket;
-    EXPECT_EQ(receive(frame4(icmp4(3, 3, 0, ipv4({.source = "198.18.0.9", .destination = "10.0.0.7"}, udp(1, 2, "x"))))), no);
-    EXPECT_EQ(receive(frame4(icmp4(3, 3, 0, ipv4({.source = "198.18.0.1", .protocol = icmp}, icmp4(8, 0, 0, ""))))), no);
+    EXPECT_EQ(
+        receive(frame4(icmp4(3, 3, 0, ipv4({.source = "198.18.0.9", .destination = "10.0.0.7"}, udp(1, 2, "x"))))), no);
+    EXPECT_EQ(receive(frame4(icmp4(3, 3, 0, ipv4({.source = "198.18.0.1", .protocol = icmp}, icmp4(8, 0, 0, ""))))),
+              no);
     EXPECT_EQ(receive(frame6(1, 4, 0, ipv6({.source = "2001:db8::9"}, udp(1, 2, "x")))), no);
-    EXPECT_EQ(receive(frame6(1, 4, 0, ipv6({.source = "2001:db8::1", .next_header = IPPROTO_TCP}, udp(1, 2, "x")))), no);
+    EXPECT_EQ(receive(frame6(1, 4, 0, ipv6({.source = "2001:db8::1", .next_header = IPPROTO_TCP}, udp(1, 2, "x")))),
+              no);
     // Nobody may complain about a broadcast.
     for (const char* to : {"198.18.0.255", "255.255.255.255", "224.0.0.1"})
         EXPECT_EQ(receive(frame4(icmp4(3, 3, 0, ipv4({.source = "198.18.0.1", .destination = to}, udp(1, 2, "x"))))),
@@ -212,7 +226,8 @@ TEST_F(icmp_input_test, ignores_the_rest) {
 TEST_F(icmp_input_test, neighbour_discovery_goes_to_the_first_shard) {
     for (std::uint8_t type = 133; type <= 137; type++)
         EXPECT_EQ(receive(frame6(type, 0, 0, std::string(16, '\0'))), verdict(step::to_first));
-    EXPECT_EQ(receive(frame6(135, 0, 0, std::string(16, '\0'), {.source = "::", .destination = "ff02::1:ff00:1", .next_header = icmpv6})),
+    EXPECT_EQ(receive(frame6(135, 0, 0, std::string(16, '\0'),
+                             {.source = "::", .destination = "ff02::1:ff00:1", .next_header = icmpv6})),
               verdict(step::to_first));
     EXPECT_EQ(count(mib::icmp6_in_neighbor_solicits), 2u);
     EXPECT_EQ(count(mib::icmp6_in_neighbor_advertisements), 1u);

@@ -13,7 +13,8 @@ icmp_limiter::icmp_limiter(random_source& random, const icmp_limits& limits)
       size_(std::bit_ceil(std::max<std::size_t>(limits.destinations, 1))),
       destinations_(new destination[size_]) {}
 
-bool icmp_limiter::take(time_point& paid_until, nanoseconds token, nanoseconds cost, std::uint32_t depth, time_point now) {
+bool icmp_limiter::take(time_point& paid_until, nanoseconds token, nanoseconds cost, std::uint32_t depth,
+                        time_point now) {
     const time_point from = std::max(paid_until, now);
     if (from + token - now > token * depth) return false;
     paid_until = from + cost;
@@ -33,10 +34,11 @@ bool icmp_limiter::allow(const ip_address& to, time_point now, counter_set<mib>&
         }
     }
     if (limits_.per_second > 0) {
-        // Nobody may count our errors to find open ports (the SAD DNS attack): one costs 0, 1 or 2 tokens, 1 on average, as
-        // in Linux's icmp_global_consume.
+        // Nobody may count our errors to find open ports (the SAD DNS attack): one costs 0, 1 or 2 tokens, 1 on
+        // average, as in Linux's icmp_global_consume.
         const nanoseconds token = nanoseconds(std::chrono::seconds(1)) / limits_.per_second;
-        if (take(paid_until_, token, token * static_cast<std::int64_t>(random_.below(3)), limits_.burst, now)) return true;
+        if (take(paid_until_, token, token * static_cast<std::int64_t>(random_.below(3)), limits_.burst, now))
+            return true;
     }
     mibs.add(mib::icmp_out_rate_limit_global);
     return false;

@@ -1,4 +1,4 @@
-// How many ICMP errors we send: token buckets for the host and for each destination (RFC 1812 §4.3.2.8, RFC 4443 §2.4f).
+// How many ICMP errors we send (RFC 1812 §4.3.2.8, RFC 4443 §2.4f): token buckets for the host and each destination.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ struct icmp_limits {
     std::uint32_t per_second = 1000;  // Linux: icmp_msgs_per_sec. Of one shard. 0: none at all
     std::uint32_t burst = 50;         // Linux: icmp_msgs_burst
     nanoseconds destination_interval = std::chrono::seconds(1);  // Linux: icmp_ratelimit. 0: no limit per destination
-    std::uint32_t destination_burst = 6;  // Linux: XRLIM_BURST_FACTOR
-    std::uint32_t destinations = 1024;    // remembered at a time; rounded up to a power of two
+    std::uint32_t destination_burst = 6;                         // Linux: XRLIM_BURST_FACTOR
+    std::uint32_t destinations = 1024;                           // remembered at a time; rounded up to a power of two
 };
 
 /// One per shard.

@@ -31,12 +31,15 @@ struct offender {
 bool is_icmp4_error(const std::uint8_t* type) {
     return type == nullptr || *type == 3 || *type == 4 || *type == 5 || *type == 11 || *type == 12;
 }
-bool is_icmp6_error(const std::uint8_t* type) { return type == nullptr || *type < 128 || *type == wire::icmp6::redirect; }
+bool is_icmp6_error(const std::uint8_t* type) {
+    return type == nullptr || *type < 128 || *type == wire::icmp6::redirect;
+}
 
 bool may_complain_v4(const packet::packet& about, std::uint32_t at, offender& o) {
     const auto* h = about.header<wire::ipv4_header>(at);
     if (h == nullptr || h->fragment_offset() != 0) return false;
-    if (h->protocol == IPPROTO_ICMP && is_icmp4_error(about.header<std::uint8_t>(at + h->header_length()))) return false;
+    if (h->protocol == IPPROTO_ICMP && is_icmp4_error(about.header<std::uint8_t>(at + h->header_length())))
+        return false;
     o = {h->source, h->destination, h->tos};
     return true;
 }
@@ -98,13 +101,14 @@ icmp_error parameter_problem(ip_family family, std::uint8_t code, std::uint32_t 
     return {wire::icmp6::parameter_problem, code, pointer};
 }
 
-void icmp_output::send_error(const packet::packet& about, const packet::rx_info& info, const icmp_error& e, const context& ctx) {
+void icmp_output::send_error(const packet::packet& about, const packet::rx_info& info, const icmp_error& e,
+                             const context& ctx) {
     const std::uint32_t at = info.l3_offset;
     const bool v4 = info.family == ip_family::v4;
     offender o;
     if (!(v4 ? may_complain_v4(about, at, o) : may_complain_v6(about, at, o))) return;
-    const bool to_many = info.link_multicast || info.to_broadcast || info.to_multicast || o.destination.is_multicast() ||
-                         ctx.map.is_broadcast(o.destination);
+    const bool to_many = info.link_multicast || info.to_broadcast || info.to_multicast ||
+                         o.destination.is_multicast() || ctx.map.is_broadcast(o.destination);
     if (to_many && !e.even_if_multicast) return;
     if (!is_single_host(o.source, info, ctx)) return;
     if (!info.local_origin && !limiter_.allow(o.source, ctx.now, ctx.mibs)) return;

@@ -28,10 +28,10 @@ public:
     icmp_output(sender& out, random_source& random, const icmp_limits& limits = {})
         : out_(out), random_(random), limiter_(random, limits) {}
 
-    /// Sends an error about `about`, whose IP header stands at info.l3_offset, to its source. Sends nothing about packets that
-    /// RFC 1122 §3.2.2 and RFC 4443 §2.4 e name: to link or IP multicast or broadcast, fragments but the first (IPv4), ICMP
-    /// errors, sources that are no single host; nor beyond the limits. What we sent to ourselves is not limited (Linux:
-    /// icmpv4_xrlim_allow). The packet stays with the caller, unchanged.
+    /// Sends an error about `about`, whose IP header stands at info.l3_offset, to its source. Sends nothing about
+    /// packets that RFC 1122 §3.2.2 and RFC 4443 §2.4 e name: to link or IP multicast or broadcast, fragments but the
+    /// first (IPv4), ICMP errors, sources that are no single host; nor beyond the limits. What we sent to ourselves is
+    /// not limited (Linux: icmpv4_xrlim_allow). The packet stays with the caller, unchanged.
     void send_error(const packet::packet& about, const packet::rx_info& info, const icmp_error& e, const context& ctx);
 
 private:

@@ -62,15 +62,18 @@ TEST_F(icmp_output_test, answers_in_ipv6_too) {
 }
 
 TEST_F(icmp_output_test, a_link_local_answer_leaves_where_the_packet_came_in) {
-    ASSERT_TRUE(answered(ethernet(our_mac, ether_type::ipv6, ipv6({.source = "fe80::2", .destination = "fe80::1"}, udp(1, 2, "x")))));
+    ASSERT_TRUE(answered(
+        ethernet(our_mac, ether_type::ipv6, ipv6({.source = "fe80::2", .destination = "fe80::1"}, udp(1, 2, "x")))));
     EXPECT_EQ(out.outputs[0].ifindex, p0);
 }
 
 TEST_F(icmp_output_test, quotes_are_bounded) {
-    last = make_segments(pool.get(), ethernet(our_mac, ether_type::ipv4, ipv4({}, udp(1, 2, pattern(3000)))), 1000, 900);
+    last =
+        make_segments(pool.get(), ethernet(our_mac, ether_type::ipv4, ipv4({}, udp(1, 2, pattern(3000)))), 1000, 900);
     ASSERT_EQ(receive(last), verdict(step::udp));
     complain(port_unreachable(ip_family::v4));
-    last = make_segments(pool.get(), ethernet(our_mac, ether_type::ipv6, ipv6({}, udp(1, 2, pattern(3000)))), 1000, 900);
+    last =
+        make_segments(pool.get(), ethernet(our_mac, ether_type::ipv6, ipv6({}, udp(1, 2, pattern(3000)))), 1000, 900);
     ASSERT_EQ(receive(last), verdict(step::udp));
     complain(port_unreachable(ip_family::v6));
     ASSERT_EQ(out.outputs.size(), 2u);
@@ -88,12 +91,15 @@ TEST_F(icmp_output_test, is_silent_about_what_was_sent_to_many) {
     EXPECT_FALSE(answered(frame4({.destination = "224.0.0.1"}, "01:00:5e:00:00:01")));
     EXPECT_FALSE(answered(frame4({}, "ff:ff:ff:ff:ff:ff")));
     EXPECT_FALSE(answered(frame4({}, "01:00:5e:00:00:01")));
-    EXPECT_FALSE(answered(ethernet("33:33:00:00:00:01", ether_type::ipv6, ipv6({.destination = "ff02::1"}, udp(1, 2, "x")))));
+    EXPECT_FALSE(
+        answered(ethernet("33:33:00:00:00:01", ether_type::ipv6, ipv6({.destination = "ff02::1"}, udp(1, 2, "x")))));
     EXPECT_TRUE(answered(frame4({})));
 }
 
 TEST_F(icmp_output_test, ipv6_has_exceptions_for_what_was_sent_to_many) {
-    ASSERT_EQ(receive(ethernet("33:33:00:00:00:01", ether_type::ipv6, ipv6({.destination = "ff02::1"}, udp(1, 2, "x")))), verdict(step::udp));
+    ASSERT_EQ(
+        receive(ethernet("33:33:00:00:00:01", ether_type::ipv6, ipv6({.destination = "ff02::1"}, udp(1, 2, "x")))),
+        verdict(step::udp));
     icmp_error e = parameter_problem(ip_family::v6, wire::icmp6::code_unknown_option, 42);
     e.even_if_multicast = true;
     complain(e);

@@ -27,33 +27,33 @@ struct meaning {
 
 // Linux: icmp_err_convert, by code of "destination unreachable".
 constexpr std::array<meaning, 16> unreachable4{{
-    {ENETUNREACH, false},  // net
-    {EHOSTUNREACH, false}, // host
-    {ENOPROTOOPT, true},   // protocol
-    {ECONNREFUSED, true},  // port
-    {EMSGSIZE, true},      // fragmentation needed; see icmp_report::fatal
-    {EOPNOTSUPP, false},   // source route failed
-    {ENETUNREACH, true},   // net unknown
-    {EHOSTDOWN, true},     // host unknown
-    {ENONET, true},        // host isolated
-    {ENETUNREACH, true},   // net prohibited
-    {EHOSTUNREACH, true},  // host prohibited
-    {ENETUNREACH, false},  // net unreachable for TOS
-    {EHOSTUNREACH, false}, // host unreachable for TOS
-    {EHOSTUNREACH, true},  // filtered
-    {EHOSTUNREACH, true},  // precedence violation
-    {EHOSTUNREACH, true},  // precedence cutoff
+    {ENETUNREACH, false},   // net
+    {EHOSTUNREACH, false},  // host
+    {ENOPROTOOPT, true},    // protocol
+    {ECONNREFUSED, true},   // port
+    {EMSGSIZE, true},       // fragmentation needed; see icmp_report::fatal
+    {EOPNOTSUPP, false},    // source route failed
+    {ENETUNREACH, true},    // net unknown
+    {EHOSTDOWN, true},      // host unknown
+    {ENONET, true},         // host isolated
+    {ENETUNREACH, true},    // net prohibited
+    {EHOSTUNREACH, true},   // host prohibited
+    {ENETUNREACH, false},   // net unreachable for TOS
+    {EHOSTUNREACH, false},  // host unreachable for TOS
+    {EHOSTUNREACH, true},   // filtered
+    {EHOSTUNREACH, true},   // precedence violation
+    {EHOSTUNREACH, true},   // precedence cutoff
 }};
 
 // Linux: tab_unreach of icmpv6_err_convert.
 constexpr std::array<meaning, 7> unreachable6{{
-    {ENETUNREACH, false},  // no route
-    {EACCES, true},        // prohibited
-    {EHOSTUNREACH, false}, // beyond scope of source
-    {EHOSTUNREACH, false}, // address
-    {ECONNREFUSED, true},  // port
-    {EACCES, true},        // policy
-    {EACCES, true},        // reject route
+    {ENETUNREACH, false},   // no route
+    {EACCES, true},         // prohibited
+    {EHOSTUNREACH, false},  // beyond scope of source
+    {EHOSTUNREACH, false},  // address
+    {ECONNREFUSED, true},   // port
+    {EACCES, true},         // policy
+    {EACCES, true},         // reject route
 }};
 
 /// The UDP header at `at`; `end` is where the quoted datagram says it ends.
@@ -73,7 +73,8 @@ verdict judge_addresses(const context& ctx, const icmp_report& out) {
     return step::report;
 }
 
-verdict read_quote4(const packet::packet& p, std::uint32_t at, std::uint32_t end, const context& ctx, icmp_report& out) {
+verdict read_quote4(const packet::packet& p, std::uint32_t at, std::uint32_t end, const context& ctx,
+                    icmp_report& out) {
     const auto* h = p.header<wire::ipv4_header>(at);
     if (h == nullptr || h->version() != 4 || h->header_length() < sizeof *h || h->fragment_offset() != 0 ||
         h->total_length.host() < h->header_length())
@@ -85,7 +86,8 @@ verdict read_quote4(const packet::packet& p, std::uint32_t at, std::uint32_t end
     return read_ports(p, at + h->header_length(), std::min<std::uint32_t>(end, at + h->total_length.host()), out);
 }
 
-verdict read_quote6(const packet::packet& p, std::uint32_t at, std::uint32_t end, const context& ctx, icmp_report& out) {
+verdict read_quote6(const packet::packet& p, std::uint32_t at, std::uint32_t end, const context& ctx,
+                    icmp_report& out) {
     const auto* h = p.header<wire::ipv6_header>(at);
     if (h == nullptr || h->version() != 6) return drop_reason::icmp_quote_malformed;
     out.flow.local = h->source;
@@ -128,11 +130,13 @@ bool convert_icmp4_error(icmp_report& r) {
 void convert_icmp6_error(icmp_report& r) {
     meaning m{EPROTO, false};  // types yet unknown must reach the upper layer too (RFC 4443 §2.4a)
     switch (r.type) {
-    case wire::icmp6::unreachable: m = r.code < unreachable6.size() ? unreachable6[r.code] : meaning{EPROTO, true}; break;
-    case wire::icmp6::packet_too_big: m = {EMSGSIZE, true}; break;
-    case wire::icmp6::time_exceeded: m = {EHOSTUNREACH, false}; break;
-    case wire::icmp6::parameter_problem: m = {EPROTO, true}; break;
-    default: break;
+        case wire::icmp6::unreachable:
+            m = r.code < unreachable6.size() ? unreachable6[r.code] : meaning{EPROTO, true};
+            break;
+        case wire::icmp6::packet_too_big: m = {EMSGSIZE, true}; break;
+        case wire::icmp6::time_exceeded: m = {EHOSTUNREACH, false}; break;
+        case wire::icmp6::parameter_problem: m = {EPROTO, true}; break;
+        default: break;
     }
     r.error = m.error;
     r.fatal = m.fatal;

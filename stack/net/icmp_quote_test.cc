@@ -16,12 +16,13 @@ struct row {
 };
 
 TEST(icmp_quote, icmp4_errors_are_the_kernels) {
-    for (const row& r : {row{3, 0, ENETUNREACH, false}, row{3, 1, EHOSTUNREACH, false}, row{3, 2, ENOPROTOOPT, true},
-                         row{3, 3, ECONNREFUSED, true}, row{3, 4, EMSGSIZE, true}, row{3, 5, EOPNOTSUPP, false},
-                         row{3, 6, ENETUNREACH, true}, row{3, 7, EHOSTDOWN, true}, row{3, 8, ENONET, true},
-                         row{3, 9, ENETUNREACH, true}, row{3, 10, EHOSTUNREACH, true}, row{3, 11, ENETUNREACH, false},
-                         row{3, 12, EHOSTUNREACH, false}, row{3, 13, EHOSTUNREACH, true}, row{3, 14, EHOSTUNREACH, true},
-                         row{3, 15, EHOSTUNREACH, true}, row{11, 0, EHOSTUNREACH, false}, row{12, 0, EPROTO, true}}) {
+    for (const row& r :
+         {row{3, 0, ENETUNREACH, false}, row{3, 1, EHOSTUNREACH, false}, row{3, 2, ENOPROTOOPT, true},
+          row{3, 3, ECONNREFUSED, true}, row{3, 4, EMSGSIZE, true}, row{3, 5, EOPNOTSUPP, false},
+          row{3, 6, ENETUNREACH, true}, row{3, 7, EHOSTDOWN, true}, row{3, 8, ENONET, true},
+          row{3, 9, ENETUNREACH, true}, row{3, 10, EHOSTUNREACH, true}, row{3, 11, ENETUNREACH, false},
+          row{3, 12, EHOSTUNREACH, false}, row{3, 13, EHOSTUNREACH, true}, row{3, 14, EHOSTUNREACH, true},
+          row{3, 15, EHOSTUNREACH, true}, row{11, 0, EHOSTUNREACH, false}, row{12, 0, EPROTO, true}}) {
         icmp_report out;
         out.type = r.type;
         out.code = r.code;

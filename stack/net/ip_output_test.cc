@@ -15,13 +15,15 @@ protected:
     packet::packet datagram(bool v4, const std::string& payload) {
         packet::packet p = make(udp(1000, 2000, payload));
         p.get()->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-        ip_fields f{.source = ip(v4 ? "198.18.0.1" : "2001:db8::1"), .destination = ip(v4 ? "198.18.0.2" : "2001:db8::2")};
+        ip_fields f{.source = ip(v4 ? "198.18.0.1" : "2001:db8::1"),
+                    .destination = ip(v4 ? "198.18.0.2" : "2001:db8::2")};
         f.protocol = IPPROTO_UDP;
         EXPECT_TRUE(prepend_ip(p, f));
         return p;
     }
     /// Of the UDP datagram with its pseudo header: 0 if the checksum is right.
-    static be16 udp_residue(const packet::packet& p, const ip_address& from, const ip_address& to, std::uint32_t offset) {
+    static be16 udp_residue(const packet::packet& p, const ip_address& from, const ip_address& to,
+                            std::uint32_t offset) {
         wire::checksum_sum sum;
         sum.add_pseudo_header(from, to, IPPROTO_UDP, p.size() - offset);
         sum.add(p.get(), offset, p.size() - offset);
@@ -31,8 +33,13 @@ protected:
 
 TEST_F(ip_output_test, builds_an_ipv4_header) {
     packet::packet p = make("payload");
-    ASSERT_TRUE(prepend_ip(p, {.source = ip("198.18.0.1"), .destination = ip("198.18.0.2"), .protocol = 17, .hop_limit = 9,
-                               .traffic_class = 0xb9, .dont_fragment = true, .identification = 0x1234}));
+    ASSERT_TRUE(prepend_ip(p, {.source = ip("198.18.0.1"),
+                               .destination = ip("198.18.0.2"),
+                               .protocol = 17,
+                               .hop_limit = 9,
+                               .traffic_class = 0xb9,
+                               .dont_fragment = true,
+                               .identification = 0x1234}));
     const auto h = header_of<wire::ipv4_header>(p);
     EXPECT_EQ(h.version_ihl, 0x45);
     EXPECT_EQ(h.tos, 0xb9);
@@ -51,8 +58,12 @@ TEST_F(ip_output_test, builds_an_ipv4_header) {
 
 TEST_F(ip_output_test, builds_an_ipv6_header) {
     packet::packet p = make("payload");
-    ASSERT_TRUE(prepend_ip(p, {.source = ip("2001:db8::1"), .destination = ip("2001:db8::2"), .protocol = 17, .hop_limit = 9,
-                               .traffic_class = 0xb9, .flow_label = 0xabcde}));
+    ASSERT_TRUE(prepend_ip(p, {.source = ip("2001:db8::1"),
+                               .destination = ip("2001:db8::2"),
+                               .protocol = 17,
+                               .hop_limit = 9,
+                               .traffic_class = 0xb9,
+                               .flow_label = 0xabcde}));
     const auto h = header_of<wire::ipv6_header>(p);
     EXPECT_EQ(h.version_class_flow.host(), 0x6b9abcdeu);
     EXPECT_EQ(h.payload_length.host(), 7);
@@ -90,7 +101,9 @@ TEST_F(ip_output_test, computes_what_the_port_cannot) {
             const ip_address from = ip(v4 ? "198.18.0.1" : "2001:db8::1"), to = ip(v4 ? "198.18.0.2" : "2001:db8::2");
             EXPECT_EQ(udp_residue(p, from, to, v4 ? 20 : 40), be16{});
             EXPECT_NE(header_of<wire::udp_header>(p, v4 ? 20 : 40).checksum, be16{});
-            if (v4) { EXPECT_TRUE(wire::ipv4_checksum_good(*p.header<wire::ipv4_header>(0))); }
+            if (v4) {
+                EXPECT_TRUE(wire::ipv4_checksum_good(*p.header<wire::ipv4_header>(0)));
+            }
         }
 }
 
@@ -112,9 +125,12 @@ TEST_F(ip_output_test, leaves_to_the_port_what_it_can) {
         EXPECT_EQ(p.get()->ol_flags, family | RTE_MBUF_F_TX_UDP_CKSUM);
         EXPECT_EQ(p.get()->l3_len, v4 ? 20 : 40);
         wire::checksum_sum pseudo;
-        pseudo.add_pseudo_header(ip(v4 ? "198.18.0.1" : "2001:db8::1"), ip(v4 ? "198.18.0.2" : "2001:db8::2"), IPPROTO_UDP, 13);
+        pseudo.add_pseudo_header(ip(v4 ? "198.18.0.1" : "2001:db8::1"), ip(v4 ? "198.18.0.2" : "2001:db8::2"),
+                                 IPPROTO_UDP, 13);
         EXPECT_EQ(header_of<wire::udp_header>(p, v4 ? 20 : 40).checksum, pseudo.folded());
-        if (v4) { EXPECT_EQ(header_of<wire::ipv4_header>(p).checksum, be16{}); }
+        if (v4) {
+            EXPECT_EQ(header_of<wire::ipv4_header>(p).checksum, be16{});
+        }
     }
 }
 
@@ -132,12 +148,14 @@ TEST_F(ip_output_test, each_checksum_goes_its_own_way) {
 TEST_F(ip_output_test, identifications_do_not_repeat_soon) {
     identifications ids(random);
     std::set<std::uint16_t> seen;
-    for (int n = 0; n < 65536; n++) EXPECT_TRUE(seen.insert(ids.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false)).second);
+    for (int n = 0; n < 65536; n++)
+        EXPECT_TRUE(seen.insert(ids.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false)).second);
     EXPECT_EQ(ids.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), true), 0);
     EXPECT_NE(ids.ipv6(), ids.ipv6());
     seeded_random other(2);
     identifications elsewhere(other);
-    EXPECT_NE(ids.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false), elsewhere.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false));
+    EXPECT_NE(ids.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false),
+              elsewhere.ipv4(ip("198.18.0.1"), ip("198.18.0.2"), false));
 }
 
 }  // namespace

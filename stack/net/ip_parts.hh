@@ -20,6 +20,8 @@ struct ip_parts {
     reassembler& fragments;
     icmp_output& errors;
     const group_filter* groups = nullptr;  // none: only the groups that every host is in
+    // Whether to answer packets of protocols that we do not know. Not when frames are given back to somebody who may.
+    bool refuse_protocols = true;
 
     bool is_joined(const topology& map, const ip_address& group, std::uint32_t ifindex) const {
         return map.is_joined(group, ifindex) || (groups && groups->is_joined(group, ifindex));

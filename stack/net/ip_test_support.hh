@@ -35,10 +35,13 @@ T header_of(const packet::packet& p, std::size_t offset = 0) {
     return out;
 }
 
-inline std::span<const std::byte> as_bytes(const std::string& s) { return std::as_bytes(std::span(s.data(), s.size())); }
+inline std::span<const std::byte> as_bytes(const std::string& s) {
+    return std::as_bytes(std::span(s.data(), s.size()));
+}
 
 inline std::string ethernet(std::string_view to, wire::ether_type type, const std::string& payload) {
-    return raw(wire::ethernet_header{mac(to), mac("02:00:00:00:00:99"), be16(static_cast<std::uint16_t>(type))}) + payload;
+    return raw(wire::ethernet_header{mac(to), mac("02:00:00:00:00:99"), be16(static_cast<std::uint16_t>(type))}) +
+           payload;
 }
 inline std::string tagged(std::string_view to, std::uint16_t tci, wire::ether_type type, const std::string& payload) {
     const wire::vlan_tag tag{be16(tci), be16(static_cast<std::uint16_t>(type))};
@@ -94,7 +97,8 @@ inline std::string fragment_header(std::uint8_t next, std::uint32_t offset, bool
 }
 
 inline std::string udp(std::uint16_t from, std::uint16_t to, const std::string& payload) {
-    return raw(wire::udp_header{be16(from), be16(to), be16(static_cast<std::uint16_t>(8 + payload.size())), {}}) + payload;
+    return raw(wire::udp_header{be16(from), be16(to), be16(static_cast<std::uint16_t>(8 + payload.size())), {}}) +
+           payload;
 }
 inline std::string icmp4(std::uint8_t type, std::uint8_t code, std::uint32_t rest, const std::string& body) {
     std::string all = raw(wire::icmp_header{type, code, {}, be32(rest)}) + body;
@@ -103,7 +107,8 @@ inline std::string icmp4(std::uint8_t type, std::uint8_t code, std::uint32_t res
     at<wire::icmp_header>(all).checksum = sum.finish();
     return all;
 }
-inline std::string icmp6(const ipv6_spec& s, std::uint8_t type, std::uint8_t code, std::uint32_t rest, const std::string& body) {
+inline std::string icmp6(const ipv6_spec& s, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
+                         const std::string& body) {
     std::string all = raw(wire::icmp_header{type, code, {}, be32(rest)}) + body;
     wire::checksum_sum sum;
     sum.add_pseudo_header(ip(s.source), ip(s.destination), IPPROTO_ICMPV6, static_cast<std::uint32_t>(all.size()));

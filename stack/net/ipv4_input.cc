@@ -29,16 +29,18 @@ verdict check_header(packet::packet& p, const packet::rx_info& info, const conte
     if (h == nullptr) return bad(drop_reason::ipv4_truncated);
     if (h->version() != 4) return bad(drop_reason::ipv4_bad_version);
     const std::uint32_t length = h->header_length();
-    if (length < sizeof *h || info.l3_offset + length > p.front().size()) return bad(drop_reason::ipv4_bad_header_length);
+    if (length < sizeof *h || info.l3_offset + length > p.front().size())
+        return bad(drop_reason::ipv4_bad_header_length);
 
     const std::uint64_t said = p.get()->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
     // NONE: the NIC has checked the header, but wrote over the field.
-    const bool checked = info.local_origin || said == RTE_MBUF_F_RX_IP_CKSUM_GOOD || said == RTE_MBUF_F_RX_IP_CKSUM_NONE;
+    const bool checked =
+        info.local_origin || said == RTE_MBUF_F_RX_IP_CKSUM_GOOD || said == RTE_MBUF_F_RX_IP_CKSUM_NONE;
     if (said == RTE_MBUF_F_RX_IP_CKSUM_BAD || (!checked && !wire::ipv4_checksum_good(*h)))
         return bad(drop_reason::ipv4_bad_checksum);
 
     const std::uint32_t total = h->total_length.host();
-    // Linux counts this one as Ip6InTruncatedPkts' sibling in IpExt only, which is not among our counters.
+    // Linux counts this one in IpExt (InTruncatedPkts) only, which is not among our counters.
     if (info.l3_offset + total > p.size()) return drop_reason::ipv4_bad_total_length;
     if (total < length) return bad(drop_reason::ipv4_bad_total_length);
     if (info.l3_offset + total < p.size()) p.truncate(info.l3_offset + total);
@@ -49,7 +51,8 @@ verdict check_header(packet::packet& p, const packet::rx_info& info, const conte
 bool source_possible(const ip_address& source, const ip_address& destination, const context& ctx) {
     // 0.0.0.0/8 is for hosts that ask for their address (RFC 1122 §3.2.1.3a).
     if ((source.v4().host() >> 24) == 0) return destination.is_limited_broadcast();
-    return !source.is_multicast() && !source.is_loopback() && !ctx.map.is_broadcast(source) && !ctx.map.is_local(source);
+    return !source.is_multicast() && !source.is_loopback() && !ctx.map.is_broadcast(source) &&
+           !ctx.map.is_local(source);
 }
 
 verdict check_addresses(packet::rx_info& info, const context& ctx, const ip_parts& parts) {
@@ -123,12 +126,12 @@ verdict ipv4_input(packet::packet& p, packet::rx_info& info, const context& ctx,
     }
 
     switch (info.protocol) {
-    case IPPROTO_UDP: ctx.mibs.add(mib::ip_in_delivers); return step::udp;
-    case IPPROTO_ICMP: ctx.mibs.add(mib::ip_in_delivers); return step::icmp4;
-    default: break;
+        case IPPROTO_UDP: ctx.mibs.add(mib::ip_in_delivers); return step::udp;
+        case IPPROTO_ICMP: ctx.mibs.add(mib::ip_in_delivers); return step::icmp4;
+        default: break;
     }
     ctx.mibs.add(mib::ip_in_unknown_protos);
-    parts.errors.send_error(p, info, protocol_unreachable(), ctx);
+    if (parts.refuse_protocols) parts.errors.send_error(p, info, protocol_unreachable(), ctx);
     return drop_reason::ipv4_unknown_protocol;
 }
 

@@ -37,17 +37,20 @@ TEST_F(ipv4_input_test, describes_a_datagram) {
 }
 
 TEST_F(ipv4_input_test, cuts_off_ethernet_padding) {
-    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, ipv4({}, udp(1, 2, "x")) + std::string(17, '\0'))), verdict(step::udp));
+    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, ipv4({}, udp(1, 2, "x")) + std::string(17, '\0'))),
+              verdict(step::udp));
     EXPECT_EQ(last.size(), 14u + 20 + 9);
     EXPECT_EQ(info.l4_length, 9u);
 }
 
 TEST_F(ipv4_input_test, refuses_frames_cut_anywhere) {
-    cut_everywhere(ethernet(our_mac, ether_type::ipv4, ipv4({.options = std::string(8, '\1')}, udp(1, 2, "hello"))), step::udp);
+    cut_everywhere(ethernet(our_mac, ether_type::ipv4, ipv4({.options = std::string(8, '\1')}, udp(1, 2, "hello"))),
+                   step::udp);
 }
 
 TEST_F(ipv4_input_test, refuses_bad_headers) {
-    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, std::string(19, '\x45'))), verdict(drop_reason::ipv4_truncated));
+    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv4, std::string(19, '\x45'))),
+              verdict(drop_reason::ipv4_truncated));
     EXPECT_EQ(spoiled([](auto& h) { h.version_ihl = 0x55; }), verdict(drop_reason::ipv4_bad_version));
     EXPECT_EQ(spoiled([](auto& h) { h.version_ihl = 0x44; }), verdict(drop_reason::ipv4_bad_header_length));
     EXPECT_EQ(spoiled([](auto& h) { h.version_ihl = 0x4f; }), verdict(drop_reason::ipv4_bad_header_length));
@@ -76,7 +79,8 @@ TEST_F(ipv4_input_test, checks_the_checksum_unless_the_nic_did) {
 
 TEST_F(ipv4_input_test, ignores_harmless_options) {
     // no operation, record route, end
-    EXPECT_EQ(receive4({.options = std::string("\x01\x07\x07\x04\0\0\0\0\0\0\0\0", 12)}, udp(1, 2, "x")), verdict(step::udp));
+    EXPECT_EQ(receive4({.options = std::string("\x01\x07\x07\x04\0\0\0\0\0\0\0\0", 12)}, udp(1, 2, "x")),
+              verdict(step::udp));
     EXPECT_EQ(info.l4_offset, 14 + 32);
     // Behind the end of the list stands anything.
     EXPECT_EQ(receive4({.options = std::string("\x00\x83\xff\xff", 4)}, udp(1, 2, "x")), verdict(step::udp));
@@ -85,10 +89,10 @@ TEST_F(ipv4_input_test, ignores_harmless_options) {
 
 TEST_F(ipv4_input_test, refuses_bad_options_and_says_where) {
     const verdict no = drop_reason::ipv4_bad_options;
-    EXPECT_EQ(receive4({.options = std::string("\x01\x07\x00\x04", 4)}, udp(1, 2, "x")), no);   // length 0
-    EXPECT_EQ(receive4({.options = std::string("\x07\x01\x00\x00", 4)}, udp(1, 2, "x")), no);   // length 1
-    EXPECT_EQ(receive4({.options = std::string("\x07\x05\x00\x00", 4)}, udp(1, 2, "x")), no);   // past the header
-    EXPECT_EQ(receive4({.options = std::string("\x01\x01\x01\x07", 4)}, udp(1, 2, "x")), no);   // no length
+    EXPECT_EQ(receive4({.options = std::string("\x01\x07\x00\x04", 4)}, udp(1, 2, "x")), no);  // length 0
+    EXPECT_EQ(receive4({.options = std::string("\x07\x01\x00\x00", 4)}, udp(1, 2, "x")), no);  // length 1
+    EXPECT_EQ(receive4({.options = std::string("\x07\x05\x00\x00", 4)}, udp(1, 2, "x")), no);  // past the header
+    EXPECT_EQ(receive4({.options = std::string("\x01\x01\x01\x07", 4)}, udp(1, 2, "x")), no);  // no length
     EXPECT_EQ(count(mib::ip_in_hdr_errors), 4u);
     ASSERT_EQ(out.outputs.size(), 4u);
     const auto h = header_of<wire::icmp_header>(out.outputs[0].p, 20);
@@ -105,7 +109,8 @@ TEST_F(ipv4_input_test, refuses_source_routes) {
 }
 
 TEST_F(ipv4_input_test, refuses_impossible_sources) {
-    for (const char* from : {"224.0.0.1", "255.255.255.255", "198.18.0.255", "127.0.0.1", "198.18.0.1", "0.0.0.0", "0.1.2.3"})
+    for (const char* from :
+         {"224.0.0.1", "255.255.255.255", "198.18.0.255", "127.0.0.1", "198.18.0.1", "0.0.0.0", "0.1.2.3"})
         EXPECT_EQ(receive4({.source = from}, udp(1, 2, "x")), verdict(drop_reason::ipv4_bad_source)) << from;
     // A host that asks for its address (DHCP).
     EXPECT_EQ(receive4({.source = "0.0.0.0", .destination = "255.255.255.255"}, udp(68, 67, "x")), verdict(step::udp));
@@ -148,6 +153,12 @@ TEST_F(ipv4_input_test, answers_unknown_protocols) {
     const auto h = header_of<wire::icmp_header>(out.outputs[0].p, 20);
     EXPECT_EQ(h.type, wire::icmp4::unreachable);
     EXPECT_EQ(h.code, wire::icmp4::code_protocol);
+}
+
+TEST_F(ipv4_input_test, leaves_unknown_protocols_to_others_if_told) {
+    parts.refuse_protocols = false;
+    EXPECT_EQ(receive4({.protocol = IPPROTO_TCP}, std::string(20, 'x')), verdict(drop_reason::ipv4_unknown_protocol));
+    EXPECT_TRUE(out.outputs.empty());
 }
 
 TEST_F(ipv4_input_test, trusts_what_we_sent_to_ourselves) {

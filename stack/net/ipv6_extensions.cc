@@ -14,7 +14,8 @@ bool is_ipv6_extension(std::uint8_t next_header) {
            next_header == IPPROTO_FRAGMENT;
 }
 
-std::optional<ipv6_upper> skip_ipv6_extensions(std::span<const std::byte> bytes, std::uint32_t offset, std::uint8_t next_header) {
+std::optional<ipv6_upper> skip_ipv6_extensions(std::span<const std::byte> bytes, std::uint32_t offset,
+                                               std::uint8_t next_header) {
     ipv6_upper upper{next_header, offset, false};
     for (unsigned count = 0; is_ipv6_extension(upper.protocol) && !upper.later_fragment; count++) {
         // The smallest extension header has 8 bytes, and all have a length in units of 8.

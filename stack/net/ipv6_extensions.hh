@@ -1,4 +1,4 @@
-// Walking over a chain of IPv6 extension headers without obeying them: for quoted packets, and to see what a packet carries.
+// Walking over a chain of IPv6 extension headers without obeying them, to see what a packet carries.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,9 @@ struct ipv6_upper {
 /// Hop-by-hop, routing, destination options or fragment header.
 bool is_ipv6_extension(std::uint8_t next_header);
 
-/// Walks `bytes` from `offset` on, where the header named `next_header` begins. Nothing if the chain runs past the bytes or has
-/// too many headers; the upper-layer header itself need not be there.
-std::optional<ipv6_upper> skip_ipv6_extensions(std::span<const std::byte> bytes, std::uint32_t offset, std::uint8_t next_header);
+/// Walks `bytes` from `offset` on, where the header named `next_header` begins. Nothing if the chain runs past the
+/// bytes or has too many headers; the upper-layer header itself need not be there.
+std::optional<ipv6_upper> skip_ipv6_extensions(std::span<const std::byte> bytes, std::uint32_t offset,
+                                               std::uint8_t next_header);
 
 }  // namespace skua::net

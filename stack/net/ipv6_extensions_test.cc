@@ -8,7 +8,9 @@ namespace {
 
 const std::string dst_then_udp{IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0};
 
-std::optional<ipv6_upper> walk(const std::string& bytes, std::uint8_t next) { return skip_ipv6_extensions(as_bytes(bytes), 0, next); }
+std::optional<ipv6_upper> walk(const std::string& bytes, std::uint8_t next) {
+    return skip_ipv6_extensions(as_bytes(bytes), 0, next);
+}
 
 TEST(ipv6_extensions, finds_the_upper_layer) {
     auto u = walk("", IPPROTO_UDP);

@@ -84,7 +84,8 @@ public:
     /// The upper-layer header is none we know; `named_at_` is the byte to blame.
     verdict unknown() {
         ctx_.mibs.add(mib::ip6_in_unknown_protos);
-        if (next_ != IPPROTO_NONE) complain(wire::icmp6::code_unknown_next_header, named_at_);
+        if (next_ != IPPROTO_NONE && parts_.refuse_protocols)
+            complain(wire::icmp6::code_unknown_next_header, named_at_);
         return drop_reason::ipv6_unknown_next_header;
     }
 
@@ -101,15 +102,18 @@ private:
         if (next_ == IPPROTO_HOPOPTS && at_ != first_at()) return unknown();
         const auto* e = p_.header<wire::ipv6_extension>(at_);
         // The smallest header has 8 bytes.
-        const std::uint32_t length = next_ == IPPROTO_FRAGMENT ? sizeof(wire::ipv6_fragment_header) : e ? e->length() : 8u;
-        if (e == nullptr || at_ + length > p_.front().size()) return at_ + length > p_.size() ? bad_header() : too_many();
+        const std::uint32_t length = next_ == IPPROTO_FRAGMENT ? sizeof(wire::ipv6_fragment_header)
+                                     : e                       ? e->length()
+                                                               : 8u;
+        if (e == nullptr || at_ + length > p_.front().size())
+            return at_ + length > p_.size() ? bad_header() : too_many();
         switch (next_) {
-        case IPPROTO_FRAGMENT: return fragment();
-        case IPPROTO_ROUTING:
-            if (const verdict v = routing(); v.next != step::ipv6) return v;
-            break;
-        default:
-            if (const verdict v = options(length); v.next != step::ipv6) return v;
+            case IPPROTO_FRAGMENT: return fragment();
+            case IPPROTO_ROUTING:
+                if (const verdict v = routing(); v.next != step::ipv6) return v;
+                break;
+            default:
+                if (const verdict v = options(length); v.next != step::ipv6) return v;
         }
         move_on(e->next_header, length);
         return step::ipv6;
@@ -137,8 +141,7 @@ private:
     verdict unknown_option(std::uint8_t type, std::uint32_t at) {
         const unsigned action = type >> 6;
         if (action == 0) return step::ipv6;
-        if (action == 2 || (action == 3 && !info_.to_multicast))
-            complain(wire::icmp6::code_unknown_option, at, true);
+        if (action == 2 || (action == 3 && !info_.to_multicast)) complain(wire::icmp6::code_unknown_option, at, true);
         return bad_header();
     }
 
@@ -217,7 +220,7 @@ private:
     const ip_parts& parts_;
     std::uint32_t named_at_;  // the byte that names the header at at_
     std::uint32_t at_;
-    std::uint8_t next_;       // what stands at at_
+    std::uint8_t next_;  // what stands at at_
     bool fragment_seen_ = false;
 };
 
@@ -241,9 +244,9 @@ verdict ipv6_input(packet::packet& p, packet::rx_info& info, const context& ctx,
         return drop_reason::ipv6_bad_source;
     }
     switch (info.protocol) {
-    case IPPROTO_UDP: ctx.mibs.add(mib::ip6_in_delivers); return step::udp;
-    case IPPROTO_ICMPV6: ctx.mibs.add(mib::ip6_in_delivers); return step::icmp6;
-    default: return walk.unknown();
+        case IPPROTO_UDP: ctx.mibs.add(mib::ip6_in_delivers); return step::udp;
+        case IPPROTO_ICMPV6: ctx.mibs.add(mib::ip6_in_delivers); return step::icmp6;
+        default: return walk.unknown();
     }
 }
 

@@ -19,7 +19,8 @@ protected:
         content = std::string{static_cast<char>(next), '\0'} + content;
         const std::size_t missing = (8 - content.size() % 8) % 8;
         if (missing == 1) content += '\0';
-        else if (missing > 1) content += std::string{'\1', static_cast<char>(missing - 2)} + std::string(missing - 2, '\0');
+        else if (missing > 1)
+            content += std::string{'\1', static_cast<char>(missing - 2)} + std::string(missing - 2, '\0');
         content[1] = static_cast<char>(content.size() / 8 - 1);
         return content;
     }
@@ -57,8 +58,9 @@ TEST_F(ipv6_input_test, cuts_off_ethernet_padding) {
 }
 
 TEST_F(ipv6_input_test, refuses_frames_cut_anywhere) {
-    const std::string chain = options(IPPROTO_DSTOPTS, std::string("\x05\x02\x00\x00", 4)) + options(IPPROTO_ROUTING, "") +
-                              routing(IPPROTO_FRAGMENT, 4, 0) + fragment_header(IPPROTO_UDP, 0, false, 9) + udp(1, 2, "hello");
+    const std::string chain = options(IPPROTO_DSTOPTS, std::string("\x05\x02\x00\x00", 4)) +
+                              options(IPPROTO_ROUTING, "") + routing(IPPROTO_FRAGMENT, 4, 0) +
+                              fragment_header(IPPROTO_UDP, 0, false, 9) + udp(1, 2, "hello");
     cut_everywhere(ethernet(our_mac, ether_type::ipv6, ipv6({.next_header = IPPROTO_HOPOPTS}, chain)), step::udp);
     // The same with a payload length that agrees with the cut.
     for (std::size_t n = 0; n < chain.size(); n++) {
@@ -68,7 +70,8 @@ TEST_F(ipv6_input_test, refuses_frames_cut_anywhere) {
 }
 
 TEST_F(ipv6_input_test, refuses_bad_headers) {
-    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, std::string(39, '\x60'))), verdict(drop_reason::ipv6_truncated));
+    EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, std::string(39, '\x60'))),
+              verdict(drop_reason::ipv6_truncated));
     std::string d = ipv6({}, udp(1, 2, "x"));
     d[0] = '\x40';
     EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, d)), verdict(drop_reason::ipv6_bad_version));
@@ -78,7 +81,8 @@ TEST_F(ipv6_input_test, refuses_bad_headers) {
     EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, d)), verdict(drop_reason::ipv6_bad_payload_length));
     EXPECT_EQ(count(mib::ip6_in_truncated_pkts), 1u);
     // A jumbogram.
-    d = ipv6({.next_header = IPPROTO_HOPOPTS}, options(IPPROTO_UDP, std::string("\xc2\x04\x00\x01\x00\x00", 6)) + udp(1, 2, "x"));
+    d = ipv6({.next_header = IPPROTO_HOPOPTS},
+             options(IPPROTO_UDP, std::string("\xc2\x04\x00\x01\x00\x00", 6)) + udp(1, 2, "x"));
     at<wire::ipv6_header>(d).payload_length = be16(0);
     EXPECT_EQ(receive(ethernet(our_mac, ether_type::ipv6, d)), verdict(drop_reason::ipv6_bad_payload_length));
 }
@@ -120,18 +124,22 @@ TEST_F(ipv6_input_test, walks_a_chain_of_extension_headers) {
 TEST_F(ipv6_input_test, bounds_the_walk) {
     std::string chain;
     for (unsigned n = 1; n < max_ipv6_extensions; n++) chain += options(IPPROTO_DSTOPTS, "");
-    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, chain + options(IPPROTO_UDP, "") + udp(1, 2, "x")), verdict(step::udp));
-    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, chain + options(IPPROTO_DSTOPTS, "") + options(IPPROTO_UDP, "") + udp(1, 2, "x")),
+    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, chain + options(IPPROTO_UDP, "") + udp(1, 2, "x")),
+              verdict(step::udp));
+    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS},
+                       chain + options(IPPROTO_DSTOPTS, "") + options(IPPROTO_UDP, "") + udp(1, 2, "x")),
               verdict(drop_reason::ipv6_too_many_extensions));
     // One header that does not fit the window, though it fits the packet.
-    const std::string frame = ethernet(our_mac, ether_type::ipv6,
-        ipv6({.next_header = IPPROTO_DSTOPTS}, options(IPPROTO_UDP, std::string(254, '\0')) + udp(1, 2, "x")));
+    const std::string frame =
+        ethernet(our_mac, ether_type::ipv6,
+                 ipv6({.next_header = IPPROTO_DSTOPTS}, options(IPPROTO_UDP, std::string(254, '\0')) + udp(1, 2, "x")));
     last = make_segments(pool.get(), frame, packet::header_window, 1000);
     EXPECT_EQ(receive(last), verdict(drop_reason::ipv6_too_many_extensions));
     // One that does not fit the packet.
     std::string lie = options(IPPROTO_UDP, "");
     lie[1] = 4;
-    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, lie + udp(1, 2, "x")), verdict(drop_reason::ipv6_bad_extension));
+    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, lie + udp(1, 2, "x")),
+              verdict(drop_reason::ipv6_bad_extension));
 }
 
 TEST_F(ipv6_input_test, obeys_the_action_bits_of_unknown_options) {
@@ -167,18 +175,27 @@ TEST_F(ipv6_input_test, refuses_routing_headers_with_segments_left) {
 }
 
 TEST_F(ipv6_input_test, takes_hop_by_hop_options_first_or_not_at_all) {
-    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, options(IPPROTO_HOPOPTS, "") + options(IPPROTO_UDP, "") + udp(1, 2, "x")),
+    EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS},
+                       options(IPPROTO_HOPOPTS, "") + options(IPPROTO_UDP, "") + udp(1, 2, "x")),
               verdict(drop_reason::ipv6_unknown_next_header));
     expect_problem(wire::icmp6::code_unknown_next_header, 40);
 }
 
 TEST_F(ipv6_input_test, answers_unknown_next_headers) {
-    EXPECT_EQ(receive6({.next_header = IPPROTO_TCP}, std::string(20, 'x')), verdict(drop_reason::ipv6_unknown_next_header));
+    EXPECT_EQ(receive6({.next_header = IPPROTO_TCP}, std::string(20, 'x')),
+              verdict(drop_reason::ipv6_unknown_next_header));
     expect_problem(wire::icmp6::code_unknown_next_header, 6);
     EXPECT_EQ(receive6({.next_header = IPPROTO_DSTOPTS}, options(IPPROTO_ESP, "") + std::string(20, 'x')),
               verdict(drop_reason::ipv6_unknown_next_header));
     expect_problem(wire::icmp6::code_unknown_next_header, 40);
     EXPECT_EQ(count(mib::ip6_in_unknown_protos), 2u);
+}
+
+TEST_F(ipv6_input_test, leaves_unknown_next_headers_to_others_if_told) {
+    parts.refuse_protocols = false;
+    EXPECT_EQ(receive6({.next_header = IPPROTO_TCP}, std::string(20, 'x')),
+              verdict(drop_reason::ipv6_unknown_next_header));
+    EXPECT_TRUE(out.outputs.empty());
 }
 
 TEST_F(ipv6_input_test, no_next_header_ends_in_silence) {
@@ -192,13 +209,15 @@ TEST_F(ipv6_input_test, an_atomic_fragment_is_whole) {
     EXPECT_EQ(info.l4_offset, 62);
     EXPECT_EQ(fragments.size(), 0u);
     // Two fragment headers are nothing that a source makes.
-    EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT},
-                       fragment_header(IPPROTO_FRAGMENT, 0, false, 7) + fragment_header(IPPROTO_UDP, 0, false, 7) + udp(1, 2, "x")),
-              verdict(drop_reason::ipv6_bad_extension));
+    EXPECT_EQ(
+        receive6({.next_header = IPPROTO_FRAGMENT}, fragment_header(IPPROTO_FRAGMENT, 0, false, 7) +
+                                                        fragment_header(IPPROTO_UDP, 0, false, 7) + udp(1, 2, "x")),
+        verdict(drop_reason::ipv6_bad_extension));
 }
 
 TEST_F(ipv6_input_test, the_first_fragment_must_have_all_headers) {
-    EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT}, fragment_header(IPPROTO_DSTOPTS, 0, true, 7) + options(IPPROTO_UDP, "")),
+    EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT},
+                       fragment_header(IPPROTO_DSTOPTS, 0, true, 7) + options(IPPROTO_UDP, "")),
               verdict(drop_reason::frag_malformed));
     expect_problem(3, 0);
     EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT}, fragment_header(IPPROTO_UDP, 0, true, 7)),
@@ -213,7 +232,8 @@ TEST_F(ipv6_input_test, blames_impossible_fragments) {
     EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT}, fragment_header(IPPROTO_UDP, 0, true, 7) + udp(1, 2, "x")),
               verdict(drop_reason::frag_malformed));
     expect_problem(0, 4);
-    EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT}, fragment_header(IPPROTO_UDP, 65528, false, 7) + std::string(8, 'x')),
+    EXPECT_EQ(receive6({.next_header = IPPROTO_FRAGMENT},
+                       fragment_header(IPPROTO_UDP, 65528, false, 7) + std::string(8, 'x')),
               verdict(drop_reason::frag_too_large));
     expect_problem(0, 42);
 }
@@ -224,12 +244,16 @@ TEST_F(ipv6_input_test, takes_out_the_fragment_header_and_walks_on) {
     const std::string before = options(IPPROTO_FRAGMENT, "");
     const auto piece = [&](std::size_t offset, std::size_t n, bool more) {
         return receive6({.next_header = IPPROTO_HOPOPTS},
-                        before + fragment_header(IPPROTO_DSTOPTS, static_cast<std::uint32_t>(offset), more, 5) + whole.substr(offset, n));
+                        before + fragment_header(IPPROTO_DSTOPTS, static_cast<std::uint32_t>(offset), more, 5) +
+                            whole.substr(offset, n));
     };
     // The drivers' mbufs have room behind the data, so headers can be joined: use such.
     const auto direct = [&](std::size_t offset, std::size_t n, bool more) {
-        last = make(ethernet(our_mac, ether_type::ipv6, ipv6({.next_header = IPPROTO_HOPOPTS},
-            before + fragment_header(IPPROTO_DSTOPTS, static_cast<std::uint32_t>(offset), more, 5) + whole.substr(offset, n))));
+        last =
+            make(ethernet(our_mac, ether_type::ipv6,
+                          ipv6({.next_header = IPPROTO_HOPOPTS},
+                               before + fragment_header(IPPROTO_DSTOPTS, static_cast<std::uint32_t>(offset), more, 5) +
+                                   whole.substr(offset, n))));
         return receive(last);
     };
     EXPECT_EQ(piece(48, 1000, false), verdict(step::held));

@@ -8,7 +8,8 @@
 namespace skua::net {
 
 bool path_mtu_cache::entry::read(value& out) const {
-    // Acquire loads keep the second look at the sequence behind them: no fence is needed, which ThreadSanitizer could not see.
+    // Acquire loads keep the second look at the sequence behind them: no fence is needed, which ThreadSanitizer could
+    // not see.
     const std::uint32_t before = sequence_.load(std::memory_order_acquire);
     ipv6_address a;
     for (std::size_t i = 0; i < 2; i++) {
@@ -46,7 +47,8 @@ std::uint32_t path_mtu_cache::lookup(const ip_address& to, std::uint32_t interfa
     return interface_mtu;
 }
 
-std::uint32_t path_mtu_cache::learn(const ip_address& to, std::uint32_t mtu, std::uint32_t interface_mtu, time_point now) {
+std::uint32_t path_mtu_cache::learn(const ip_address& to, std::uint32_t mtu, std::uint32_t interface_mtu,
+                                    time_point now) {
     mtu = std::max(mtu, to.is_v4() ? options_.minimum_v4 : options_.minimum_v6);
     const std::lock_guard hold(lock_);
     if (mtu >= lookup(to, interface_mtu, now)) return 0;

@@ -1,7 +1,8 @@
 // Path MTUs that ICMP told us about (RFC 1191, RFC 8201), by destination.
 //
-// A table of fixed size, four entries to a set, the oldest of a set giving way. Readers take no lock: an entry carries a
-// sequence that is odd while it is changed. So an ICMP error costs no allocation, and a flood of them displaces, never grows.
+// A table of fixed size, four entries to a set, the oldest of a set giving way. Readers take no lock: an entry carries
+// a sequence that is odd while it is changed. So an ICMP error costs no allocation, and a flood of them displaces,
+// never grows.
 #pragma once
 
 #include <array>
@@ -18,11 +19,11 @@
 namespace skua::net {
 
 struct path_mtu_options {
-    std::uint32_t entries = 4096;             // rounded up to a power of two, at least 4
+    std::uint32_t entries = 4096;                      // rounded up to a power of two, at least 4
     nanoseconds lifetime = std::chrono::seconds(600);  // Linux: ipv4.route.mtu_expires, ipv6.route.mtu_expires
-    std::uint32_t minimum_v4 = 552;           // Linux: ipv4.route.min_pmtu
-    std::uint32_t minimum_v6 = 1280;          // RFC 8201 §4
-    std::uint32_t changes_per_second = 1000;  // more are ignored
+    std::uint32_t minimum_v4 = 552;                    // Linux: ipv4.route.min_pmtu
+    std::uint32_t minimum_v6 = 1280;                   // RFC 8201 §4
+    std::uint32_t changes_per_second = 1000;           // more are ignored
 };
 
 class path_mtu_cache {
@@ -32,14 +33,15 @@ public:
     /// Bytes of an IP packet that pass on the way to `to`: the least known and still valid, but never more than
     /// `interface_mtu`. Any thread.
     std::uint32_t lookup(const ip_address& to, std::uint32_t interface_mtu, time_point now) const;
-    /// A router said that `mtu` bytes pass. The caller has checked that the error quotes a datagram of ours, and says how much
-    /// it believed until now. Only ever lowers (RFC 8201 §4); what lies below the family's minimum counts as the minimum.
-    /// Returns the MTU now in force, or 0 if nothing changed. Any thread; takes a short lock.
+    /// A router said that `mtu` bytes pass. The caller has checked that the error quotes a datagram of ours, and says
+    /// how much it believed until now. Only ever lowers (RFC 8201 §4); what lies below the family's minimum counts as
+    /// the minimum. Returns the MTU now in force, or 0 if nothing changed. Any thread; takes a short lock.
     std::uint32_t learn(const ip_address& to, std::uint32_t mtu, std::uint32_t interface_mtu, time_point now);
     /// Forgets everything.
     void flush();
     /// Every valid entry; for listings.
-    void for_all(time_point now, const std::function<void(const ip_address&, std::uint32_t mtu, time_point expires)>& visit) const;
+    void for_all(time_point now,
+                 const std::function<void(const ip_address&, std::uint32_t mtu, time_point expires)>& visit) const;
 
 private:
     struct value {
@@ -51,6 +53,7 @@ private:
     public:
         bool read(value& out) const;  // false if it is being changed
         void write(const value& v);
+
     private:
         std::atomic<std::uint32_t> sequence_{0};
         std::atomic<std::uint32_t> mtu_{0};

@@ -77,7 +77,8 @@ reassembler::~reassembler() {
             for (rte_mbuf* m = e->first; m;) rte_pktmbuf_free(std::exchange(m, packet::meta_of(m).link));
 }
 
-reassembler::entry*& reassembler::slot_of(const ip_address& source, const ip_address& destination, std::uint32_t identification) {
+reassembler::entry*& reassembler::slot_of(const ip_address& source, const ip_address& destination,
+                                          std::uint32_t identification) {
     const flow_key key{destination, source, static_cast<std::uint16_t>(identification >> 16),
                        static_cast<std::uint16_t>(identification)};
     return slots_[hash_(key) & (slots_.size() - 1)];

@@ -20,8 +20,8 @@ protected:
     bool v4() const { return GetParam(); }
     static constexpr std::uint32_t id = 77;
 
-    std::string frame(std::size_t offset, const std::string& data, bool more, std::uint32_t identification = id, std::uint8_t tos = 0,
-                      const char* source = nullptr) const {
+    std::string frame(std::size_t offset, const std::string& data, bool more, std::uint32_t identification = id,
+                      std::uint8_t tos = 0, const char* source = nullptr) const {
         if (v4()) {
             ipv4_spec s{.tos = tos, .identification = static_cast<std::uint16_t>(identification)};
             s.flags_fragment = static_cast<std::uint16_t>(offset / 8 | (more ? 0x2000 : 0));
@@ -30,8 +30,9 @@ protected:
         }
         ipv6_spec s{.next_header = IPPROTO_FRAGMENT, .traffic_class = tos};
         if (source) s.source = source;
-        return ethernet(our_mac, ether_type::ipv6,
-                        ipv6(s, fragment_header(IPPROTO_UDP, static_cast<std::uint32_t>(offset), more, identification) + data));
+        return ethernet(
+            our_mac, ether_type::ipv6,
+            ipv6(s, fragment_header(IPPROTO_UDP, static_cast<std::uint32_t>(offset), more, identification) + data));
     }
     verdict give(const std::string& f) {
         last = make(f);
@@ -56,7 +57,8 @@ protected:
     std::uint64_t oks() const { return mibs.get(v4() ? mib::ip_reasm_oks : mib::ip6_reasm_oks); }
     std::uint64_t timeouts() const { return mibs.get(v4() ? mib::ip_reasm_timeout : mib::ip6_reasm_timeout); }
     std::size_t dropped(drop_reason why) const {
-        return static_cast<std::size_t>(std::count_if(out.drops.begin(), out.drops.end(), [why](auto& d) { return d.why == why; }));
+        return static_cast<std::size_t>(
+            std::count_if(out.drops.begin(), out.drops.end(), [why](auto& d) { return d.why == why; }));
     }
     nanoseconds timeout() const { return v4() ? seconds(30) : seconds(60); }
     const std::string whole = udp(1, 2, pattern(292));  // 300 bytes
@@ -225,7 +227,8 @@ TEST_P(reassembly_test, refuses_mixed_ecn_and_keeps_congestion_marks) {
         return give(frame(104, whole.substr(104), false, id, b));
     };
     const auto ecn = [this] {
-        return v4() ? header_of<wire::ipv4_header>(last, 14).tos : header_of<wire::ipv6_header>(last, 14).traffic_class();
+        return v4() ? header_of<wire::ipv4_header>(last, 14).tos
+                    : header_of<wire::ipv6_header>(last, 14).traffic_class();
     };
     EXPECT_EQ(two(0xa2, 0xa3), verdict(step::udp));
     EXPECT_EQ(ecn(), 0xa3);
@@ -321,7 +324,8 @@ TEST_P(reassembly_test, memory_is_bounded) {
     // ...nor, as the oldest of all, push itself out for more.
     reassembler tiny(out, errors, random, {.max_bytes = 2 * buffer});
     for (std::size_t i = 1; i < 4; i++)
-        EXPECT_EQ(give_to(tiny, frame(i * 8, std::string(8, 'x'), true)), i < 3 ? held : verdict(drop_reason::frag_table_full));
+        EXPECT_EQ(give_to(tiny, frame(i * 8, std::string(8, 'x'), true)),
+                  i < 3 ? held : verdict(drop_reason::frag_table_full));
     EXPECT_EQ(tiny.size(), 0u);
     EXPECT_EQ(tiny.bytes(), 0u);
 }
@@ -344,7 +348,8 @@ TEST_P(reassembly_test, frees_what_it_holds_in_the_end) {
     EXPECT_EQ(rte_mempool_in_use_count(pool.get()), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(families, reassembly_test, testing::Bool(), [](const auto& i) { return i.param ? "ipv4" : "ipv6"; });
+INSTANTIATE_TEST_SUITE_P(families, reassembly_test, testing::Bool(),
+                         [](const auto& i) { return i.param ? "ipv4" : "ipv6"; });
 
 }  // namespace
 }  // namespace skua::net::test
