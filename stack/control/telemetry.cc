@@ -1,0 +1,168 @@
+// Telemetry commands: DPDK keeps them for the life of the process, so they go through one settable source.
+#include "control/telemetry.hh"
+
+#include <fmt/format.h>
+#include <rte_telemetry.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <mutex>
+#include <string_view>
+
+namespace skua::control {
+
+namespace {
+
+// DPDK cuts an answer off at 16 KiB; a row takes up to about 300 bytes.
+constexpr std::size_t rows_at_once = 40;
+
+std::mutex source_lock;
+std::vector<telemetry_source*> sources;  // the last one answers
+
+/// A dictionary of an answer. DPDK allows only letters, digits, '_' and '/' in names.
+class dictionary {
+public:
+    explicit dictionary(rte_tel_data* d) : d_(d) { rte_tel_data_start_dict(d_); }
+    dictionary& add(const char* name, std::string_view text) {
+        // Longer ones would be refused.
+        rte_tel_data_add_dict_string(d_, name, std::string(text.substr(0, RTE_TEL_MAX_STRING_LEN - 1)).c_str());
+        return *this;
+    }
+    dictionary& add(const char* name, std::uint64_t v) {
+        rte_tel_data_add_dict_u64(d_, name, v);
+        return *this;
+    }
+    /// The container is freed by DPDK once the answer is out, or here if there is no room for it.
+    void add(const std::string& name, rte_tel_data* container) {
+        if (rte_tel_data_add_dict_container(d_, name.c_str(), container, 0) != 0) rte_tel_data_free(container);
+    }
+
+private:
+    rte_tel_data* d_;
+};
+
+void fill(dictionary& d, const shard_report& s) {
+    d.add("shard", s.shard).add("lcore", s.lcore).add("polls", s.polls).add("busy_polls", s.busy_polls);
+    d.add("rx_packets", s.rx_packets)
+        .add("tx_packets", s.tx_packets)
+        .add("handed_over", s.handed_over)
+        .add("dropped", s.dropped);
+}
+
+void fill(dictionary& d, const socket_report& s) {
+    d.add("local", s.local.to_string())
+        .add("remote", s.remote.port ? s.remote.to_string() : "*")
+        .add("device", s.device);
+    d.add("shard", s.shard).add("rx_queue_bytes", s.rx_queue_bytes).add("rx_queue_packets", s.rx_queue_packets);
+    d.add("tx_queue_bytes", s.tx_queue_bytes).add("drops", s.drops).add("owner", s.owner).add("group", s.in_group);
+}
+
+void fill(dictionary& d, const port_report& p) {
+    d.add("port", p.port).add("device", p.device).add("driver", p.driver).add("link", p.link_up ? "up" : "down");
+    d.add("speed_mbps", p.speed_mbps)
+        .add("queues", p.queues)
+        .add("rx_packets", p.rx_packets)
+        .add("tx_packets", p.tx_packets);
+    d.add("rx_bytes", p.rx_bytes)
+        .add("tx_bytes", p.tx_bytes)
+        .add("rx_missed", p.rx_missed)
+        .add("rx_no_mbuf", p.rx_no_mbuf);
+    d.add("errors", p.errors);
+}
+
+void fill(dictionary& d, const interface_report& i) {
+    d.add("index", i.index).add("name", i.name).add("mac", to_string(i.mac)).add("mtu", i.mtu).add("vlan", i.vlan);
+    rte_tel_data* addresses = rte_tel_data_alloc();
+    if (addresses == nullptr) return;
+    rte_tel_data_start_array(addresses, RTE_TEL_STRING_VAL);
+    for (const auto& a : i.addresses) rte_tel_data_add_array_string(addresses, a.c_str());
+    d.add(std::string("addresses"), addresses);
+}
+
+void fill(dictionary& d, const neighbour_report& n) {
+    d.add("address", n.address.to_string())
+        .add("mac", to_string(n.mac))
+        .add("interface", n.interface)
+        .add("state", n.state);
+}
+
+int drops(telemetry_source& source, std::string_view, rte_tel_data* out) {
+    const auto counters = source.counters();
+    dictionary d(out);
+    for (const auto& info : drop_reasons)
+        if (info.reason != drop_reason::none) d.add(info.name.data(), counters[info.reason]);
+    return 0;
+}
+
+int mib_group(telemetry_source& source, std::string_view wanted, rte_tel_data* out) {
+    if (!wanted.empty() && std::ranges::none_of(mibs, [&](const mib_info& m) { return m.group == wanted; }))
+        return -EINVAL;
+    const auto counters = source.counters();
+    dictionary d(out);
+    for (const auto& info : mibs)
+        if (wanted.empty()) d.add(fmt::format("{}{}", info.group, info.name).c_str(), counters[info.id]);
+        else if (info.group == wanted) d.add(info.name.data(), counters[info.id]);
+    return 0;
+}
+
+template <auto list>
+int rows(telemetry_source& source, std::string_view from, rte_tel_data* out) {
+    std::size_t first = 0;
+    const auto [end, problem] = std::from_chars(from.data(), from.data() + from.size(), first);
+    if (!from.empty() && (problem != std::errc{} || end != from.data() + from.size())) return -EINVAL;
+    const auto all = (source.*list)();
+    dictionary d(out);
+    d.add("total", all.size());
+    for (std::size_t i = first; i < all.size() && i - first < rows_at_once; i++) {
+        rte_tel_data* row = rte_tel_data_alloc();
+        if (row == nullptr) return -ENOMEM;
+        dictionary fields(row);
+        fill(fields, all[i]);
+        d.add(fmt::to_string(i), row);
+    }
+    return 0;
+}
+
+/// What DPDK calls. Nothing may be thrown into it.
+template <int (*answer)(telemetry_source&, std::string_view, rte_tel_data*)>
+int command(const char*, const char* parameters, rte_tel_data* out) noexcept {
+    const std::lock_guard hold(source_lock);
+    if (sources.empty()) return -ENODEV;
+    try {
+        return answer(*sources.back(), parameters ? parameters : "", out);
+    } catch (const std::exception&) {
+        return -ENOMEM;
+    }
+}
+
+void register_commands() {
+    rte_telemetry_register_cmd("/skua/drops", command<drops>, "Packets dropped, by reason. No parameters");
+    rte_telemetry_register_cmd("/skua/mib", command<mib_group>,
+                               "Protocol counters. Parameters: Ip, Icmp, Udp, Ip6, Icmp6 or Udp6");
+    rte_telemetry_register_cmd("/skua/shards", command<rows<&telemetry_source::shards>>,
+                               "Shards. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/sockets", command<rows<&telemetry_source::sockets>>,
+                               "Sockets. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/ports", command<rows<&telemetry_source::ports>>, "Ports. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/interfaces", command<rows<&telemetry_source::interfaces>>,
+                               "Interfaces. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/neighbours", command<rows<&telemetry_source::neighbours>>,
+                               "Neighbours. Parameters: first row");
+}
+
+}  // namespace
+
+telemetry_registration::telemetry_registration(telemetry_source& source) : source_(source) {
+    static std::once_flag once;
+    std::call_once(once, register_commands);
+    const std::lock_guard hold(source_lock);
+    sources.push_back(&source);
+}
+
+telemetry_registration::~telemetry_registration() {
+    const std::lock_guard hold(source_lock);
+    sources.erase(std::ranges::find(sources, &source_));
+}
+
+}  // namespace skua::control

@@ -1,0 +1,101 @@
+// What a running stack tells through DPDK's telemetry socket (dpdk-telemetry.py, telegraf, collectd).
+//
+//   /skua/drops        reasons with the packets dropped for them, all shards together
+//   /skua/mib,GROUP    Ip, Icmp, Udp, Ip6, Icmp6 or Udp6; without a group, all: "IpInReceives"
+//   /skua/shards, /skua/sockets, /skua/ports, /skua/interfaces, /skua/neighbours
+//                      {"total": n, "0": {…}, "1": {…}}: 40 rows at a time; ",40" goes on from there
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/address.hh"
+#include "control/statistics.hh"
+
+namespace skua::control {
+
+struct shard_report {
+    unsigned shard = 0;
+    unsigned lcore = 0;
+    std::uint64_t polls = 0;
+    std::uint64_t busy_polls = 0;  // that found something
+    std::uint64_t rx_packets = 0;
+    std::uint64_t tx_packets = 0;
+    std::uint64_t handed_over = 0;  // packets given to other shards
+    std::uint64_t dropped = 0;
+};
+
+struct socket_report {
+    endpoint local;
+    endpoint remote;  // port 0: not connected
+    std::string device;
+    unsigned shard = 0;
+    std::uint64_t rx_queue_bytes = 0;
+    std::uint64_t rx_queue_packets = 0;
+    std::uint64_t tx_queue_bytes = 0;
+    std::uint64_t drops = 0;
+    std::uint32_t owner = 0;  // uid
+    bool in_group = false;    // SO_REUSEPORT
+};
+
+struct port_report {
+    unsigned port = 0;
+    std::string device;
+    std::string driver;
+    bool link_up = false;
+    std::uint32_t speed_mbps = 0;
+    unsigned queues = 0;
+    std::uint64_t rx_packets = 0;
+    std::uint64_t tx_packets = 0;
+    std::uint64_t rx_bytes = 0;
+    std::uint64_t tx_bytes = 0;
+    std::uint64_t rx_missed = 0;
+    std::uint64_t rx_no_mbuf = 0;
+    std::uint64_t errors = 0;
+};
+
+struct interface_report {
+    std::uint32_t index = 0;
+    std::string name;
+    mac_address mac;
+    std::uint32_t mtu = 0;
+    std::uint16_t vlan = 0;
+    std::vector<std::string> addresses;  // "198.18.0.1/24", with " tentative" or " duplicate" behind if so
+};
+
+struct neighbour_report {
+    ip_address address;
+    mac_address mac;
+    std::string interface;
+    std::string state;  // in Linux's words: "reachable", "stale", …
+};
+
+/// Implemented by the stack. Called from DPDK's telemetry threads, at most one call at a time.
+class telemetry_source {
+public:
+    virtual counters_snapshot counters() = 0;
+    virtual std::vector<shard_report> shards() = 0;
+    virtual std::vector<socket_report> sockets() = 0;
+    virtual std::vector<port_report> ports() = 0;
+    virtual std::vector<interface_report> interfaces() = 0;
+    virtual std::vector<neighbour_report> neighbours() = 0;
+
+protected:
+    ~telemetry_source() = default;
+};
+
+/// As long as it lives, the commands answer from its source. The newest of several wins. Needs a running EAL; after its
+/// end no call to the source is running.
+class telemetry_registration {
+public:
+    explicit telemetry_registration(telemetry_source& source);
+    ~telemetry_registration();
+    telemetry_registration(const telemetry_registration&) = delete;
+    telemetry_registration& operator=(const telemetry_registration&) = delete;
+
+private:
+    telemetry_source& source_;
+};
+
+}  // namespace skua::control
