@@ -8,7 +8,7 @@
 namespace skua::socket {
 
 inline constexpr std::uint32_t readable_events = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;  // sock_def_readable
-inline constexpr std::uint32_t writeable_events = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;           // sock_def_write_space
+inline constexpr std::uint32_t writeable_events = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;  // sock_def_write_space
 
 template <class Attempt>
 auto udp_socket::wait_for(std::uint32_t events, time_point deadline, Attempt&& attempt) -> decltype(attempt()) {
@@ -16,7 +16,8 @@ auto udp_socket::wait_for(std::uint32_t events, time_point deadline, Attempt&& a
     const auto again = [&] { return !got && got.error().code == EAGAIN; };
     if (!again() || deadline == at_once) return got;
     wait::sleeper me(host_.socket_limits().spin, events | EPOLLERR | EPOLLHUP);
-    // Readers share datagrams and are woken one by one; all writers may try (__skb_wait_for_more_packets, sock_wait_for_wmem).
+    // Readers share datagrams and are woken one by one; all writers may try (__skb_wait_for_more_packets,
+    // sock_wait_for_wmem).
     events & EPOLLIN ? waiters_.add_exclusive(me) : waiters_.add(me);
     auto why = wait::sleeper::woken::event;
     while (got = attempt(), again() && why == wait::sleeper::woken::event) {

@@ -170,7 +170,8 @@ TEST_F(blocking_test, readers_share_datagrams) {
         });
     for (int i = 0; i < datagrams; i++) EXPECT_EQ(b.send("x"), 1);
     const auto patience = monotonic_clock::now() + 20s;
-    while (taken < datagrams - static_cast<int>(a->dropped_count()) && monotonic_clock::now() < patience) std::this_thread::yield();
+    while (taken < datagrams - static_cast<int>(a->dropped_count()) && monotonic_clock::now() < patience)
+        std::this_thread::yield();
     EXPECT_EQ(taken, datagrams - static_cast<int>(a->dropped_count()));
     a.shutdown(SHUT_RD);
     for (auto& t : readers) t.join();

@@ -17,7 +17,9 @@ public:
     explicit datagram_view(const rte_mbuf* m) : mbuf_(m), meta_(packet::meta_of(const_cast<rte_mbuf*>(m))) {}
 
     ip_family family() const { return meta_.flags & packet::meta_ipv6 ? ip_family::v6 : ip_family::v4; }
-    endpoint source() const { return make(v6() ? ip_address(ip6().source) : ip_address(ip4().source), udp().source_port); }
+    endpoint source() const {
+        return make(v6() ? ip_address(ip6().source) : ip_address(ip4().source), udp().source_port);
+    }
     endpoint destination() const {
         return make(v6() ? ip_address(ip6().destination) : ip_address(ip4().destination), udp().destination_port);
     }
@@ -26,7 +28,9 @@ public:
     std::uint32_t ifindex() const { return meta_.ifindex; }
     std::uint64_t rx_time_ns() const { return meta_.rx_time_ns; }
     /// From the start of the packet, in bytes.
-    std::uint16_t payload_offset() const { return static_cast<std::uint16_t>(meta_.l4_offset + sizeof(wire::udp_header)); }
+    std::uint16_t payload_offset() const {
+        return static_cast<std::uint16_t>(meta_.l4_offset + sizeof(wire::udp_header));
+    }
     std::uint32_t payload_length() const { return udp().length.host() - std::uint32_t(sizeof(wire::udp_header)); }
 
 private:
@@ -55,8 +59,9 @@ inline void note_arrival(rte_mbuf* m, const packet::rx_info& info, std::uint64_t
     meta.ifindex = info.ifindex;
     meta.l4_offset = info.l4_offset;
     meta.rx_shard = info.rx_shard;
-    meta.flags = (info.family == ip_family::v6 ? packet::meta_ipv6 : 0) | (info.to_broadcast ? packet::meta_broadcast : 0) |
-                 (info.to_multicast ? packet::meta_multicast : 0) | (info.local_origin ? packet::meta_loopback : 0);
+    meta.flags = (info.family == ip_family::v6 ? packet::meta_ipv6 : 0) |
+                 (info.to_broadcast ? packet::meta_broadcast : 0) | (info.to_multicast ? packet::meta_multicast : 0) |
+                 (info.local_origin ? packet::meta_loopback : 0);
 }
 
 }  // namespace skua::socket

@@ -24,8 +24,8 @@ struct limits {
     nanoseconds spin{0};  // blocking calls look for this long before they sleep
 };
 
-/// Implemented by whoever runs the shards. Every function may be called from any thread. Outlives its sockets, and those it has
-/// in rcu() too.
+/// Implemented by whoever runs the shards. Every function may be called from any thread. Outlives its sockets, and
+/// those it has in rcu() too.
 class host {
 public:
     virtual rcu_domain& rcu() = 0;
@@ -36,8 +36,8 @@ public:
     virtual std::uint32_t path_mtu(const ip_address& to, const net::path& way) const = 0;
     /// Identification of an IPv4 datagram that may be fragmented (RFC 6864 §5.2).
     virtual std::uint16_t ipv4_identification(const ip_address& source, const ip_address& destination) = 0;
-    /// Datagrams to be sent, IP header first, checksums as wishes; meta.owner, meta.ifindex and meta.what are set. The shard
-    /// takes the first ones, says how many, and will call uncharge() with them; the rest stay the caller's.
+    /// Datagrams to be sent, IP header first, checksums as wishes; meta.owner, meta.ifindex and meta.what are set. The
+    /// shard takes the first ones, says how many, and will call uncharge() with them; the rest stay the caller's.
     virtual unsigned submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams) = 0;
     /// Where datagrams to be sent are made.
     virtual rte_mempool* pool() = 0;

@@ -51,9 +51,9 @@ struct option_access {
     struct row {
         int level;
         int name;
-        getter get;              // nullptr: cannot be read
-        setter set;              // nullptr: cannot be set, unless by
-        bytes_setter set_bytes;  // for values that are no int
+        getter get = nullptr;              // none: cannot be read
+        setter set = nullptr;              // none: cannot be set, unless by
+        bytes_setter set_bytes = nullptr;  // for values that are no int
     };
 
     template <auto Field>
@@ -83,12 +83,12 @@ struct option_access {
         return option_value(static_cast<int>(s.*Field));
     }
     /// A field that the lookup tables have copied.
-    template <class Change>
-    static result<void> change_control(sock& s, Change&& change) {
+    template <auto Field>
+    static result<void> set_control(sock& s, int v) {
         const std::lock_guard hold(s.names_lock_);
         {
             const auto lock = s.host_.tables().lock();
-            change();
+            s.*Field = static_cast<std::remove_reference_t<decltype(s.*Field)>>(v);  // a bool becomes v != 0
         }
         s.host_.tables().refresh(s);
         return {};
@@ -96,18 +96,27 @@ struct option_access {
     template <int Value>
     static result<option_value> constant(sock&) { return option_value(Value); }
 
+    static result<void> force_receive_buffer(sock& s, int asked) {
+        if (!s.who_.privileged()) return fail(EPERM);
+        s.settings_.receive_buffer = doubled(std::max(asked, 0), smallest_receive_buffer);
+        return {};
+    }
     static result<void> set_receive_buffer(sock& s, int asked) {
-        s.settings_.receive_buffer = doubled(asked, smallest_receive_buffer);
+        s.settings_.receive_buffer = doubled(capped(asked, s.host_.socket_limits().rmem_max), smallest_receive_buffer);
+        return {};
+    }
+    static void change_send_buffer(sock& s, int asked) {
+        s.settings_.send_buffer = doubled(asked, smallest_send_buffer);
+        if (s.waiters_.active()) s.waiters_.wake(writeable_events, 0);
+    }
+    static result<void> force_send_buffer(sock& s, int asked) {
+        if (!s.who_.privileged()) return fail(EPERM);
+        change_send_buffer(s, std::max(asked, 0));
         return {};
     }
     static result<void> set_send_buffer(sock& s, int asked) {
-        s.settings_.send_buffer = doubled(asked, smallest_send_buffer);
-        if (s.waiters_.active()) s.waiters_.wake(writeable_events, 0);
+        change_send_buffer(s, capped(asked, s.host_.socket_limits().wmem_max));
         return {};
-    }
-    static result<void> forced(sock& s, int asked, setter set) {
-        if (!s.who_.privileged()) return fail(EPERM);
-        return set(s, std::max(asked, 0));
     }
 
     template <auto Field>
@@ -137,7 +146,11 @@ struct option_access {
         s.publish_again();
         return {};
     }
-    static result<void> bind_to_device(sock& s, std::span<const std::byte> bytes) {
+    static result<void> set_device(sock& s, int ifindex) {
+        if (ifindex < 0) return fail(EINVAL);
+        return bind_to_link(s, static_cast<std::uint32_t>(ifindex));
+    }
+    static result<void> set_device_name(sock& s, std::span<const std::byte> bytes) {
         const auto* text = reinterpret_cast<const char*>(bytes.data());
         const std::string_view name(text, strnlen(text, std::min<std::size_t>(bytes.size(), IFNAMSIZ - 1)));
         std::uint32_t ifindex = 0;
@@ -149,7 +162,7 @@ struct option_access {
         }
         return bind_to_link(s, ifindex);
     }
-    static result<option_value> bound_device(sock& s) {
+    static result<option_value> get_device_name(sock& s) {
         const rcu_domain::read_guard guard(s.host_.rcu());
         const auto* link = s.host_.topology().by_index(s.current_names().device);
         if (link == nullptr) return option_value("", 0);
@@ -166,7 +179,7 @@ struct option_access {
         return {};
     }
     template <ip_family Family>
-    static result<option_value> path_mtu(sock& s) {
+    static result<option_value> get_path_mtu(sock& s) {
         const rcu_domain::read_guard guard(s.host_.rcu());
         const auto& n = s.current_names();
         if (!n.connected || n.remote.address.family() != Family) return fail(ENOTCONN);
@@ -178,7 +191,17 @@ struct option_access {
         s.settings_.cork = v != 0;
         return v != 0 ? result<void>{} : s.push_corked();
     }
-    static result<option_value> memory(sock& s) {
+    static result<void> set_ttl(sock& s, int v) {
+        return v == 0 ? fail(EINVAL) : set_within<&settings::ttl, -1, 255>(s, v);
+    }
+    static result<void> set_traffic_class(sock& s, int v) {
+        return set_within<&settings::traffic_class, 0, 255>(s, v == -1 ? 0 : v);  // RFC 3542 §6.5
+    }
+    static result<option_value> get_error(sock& s) { return option_value(s.take_error()); }
+    static result<option_value> get_domain(sock& s) {
+        return option_value(s.family == ip_family::v4 ? AF_INET : AF_INET6);
+    }
+    static result<option_value> get_memory(sock& s) {
         std::array<std::uint32_t, ints_of_meminfo> m{};
         m[SK_MEMINFO_RMEM_ALLOC] = static_cast<std::uint32_t>(s.queue_.bytes());
         m[SK_MEMINFO_RCVBUF] = static_cast<std::uint32_t>(s.settings_.receive_buffer.load());
@@ -197,48 +220,36 @@ using sets = option_access::settings;
 
 /// A new option is a new row.
 const option_access::row option_access::table[] = {
-    {SOL_SOCKET, SO_REUSEADDR, x::get_control<&udp_socket::reuse_address>,
-     [](udp_socket& s, int v) { return x::change_control(s, [&] { s.reuse_address = v != 0; }); }, {}},
-    {SOL_SOCKET, SO_REUSEPORT, x::get_control<&udp_socket::reuse_port>,
-     [](udp_socket& s, int v) { return x::change_control(s, [&] { s.reuse_port = v != 0; }); }, {}},
+    {SOL_SOCKET, SO_REUSEADDR, x::get_control<&udp_socket::reuse_address>, x::set_control<&udp_socket::reuse_address>},
+    {SOL_SOCKET, SO_REUSEPORT, x::get_control<&udp_socket::reuse_port>, x::set_control<&udp_socket::reuse_port>},
     {SOL_SOCKET, SO_INCOMING_CPU, x::get_control<&udp_socket::incoming_shard>,
-     [](udp_socket& s, int v) { return x::change_control(s, [&] { s.incoming_shard = v; }); }, {}},
-    {SOL_SOCKET, SO_RCVBUF, x::get<&sets::receive_buffer>,
-     [](udp_socket& s, int v) { return x::set_receive_buffer(s, capped(v, s.host_.socket_limits().rmem_max)); }, {}},
-    {SOL_SOCKET, SO_SNDBUF, x::get<&sets::send_buffer>,
-     [](udp_socket& s, int v) { return x::set_send_buffer(s, capped(v, s.host_.socket_limits().wmem_max)); }, {}},
-    {SOL_SOCKET, SO_RCVBUFFORCE, {}, [](udp_socket& s, int v) { return x::forced(s, v, x::set_receive_buffer); }, {}},
-    {SOL_SOCKET, SO_SNDBUFFORCE, {}, [](udp_socket& s, int v) { return x::forced(s, v, x::set_send_buffer); }, {}},
-    {SOL_SOCKET, SO_RCVTIMEO, x::get_timeout<&sets::receive_timeout>, {}, x::set_timeout<&sets::receive_timeout>},
-    {SOL_SOCKET, SO_SNDTIMEO, x::get_timeout<&sets::send_timeout>, {}, x::set_timeout<&sets::send_timeout>},
-    {SOL_SOCKET, SO_BROADCAST, x::get<&sets::broadcast>, x::set_flag<&sets::broadcast>, {}},
-    {SOL_SOCKET, SO_BINDTODEVICE, x::bound_device, {}, x::bind_to_device},
-    {SOL_SOCKET, SO_BINDTOIFINDEX, x::get_control<&udp_socket::device>,
-     [](udp_socket& s, int v) -> result<void> {
-         if (v < 0) return fail(EINVAL);
-         return x::bind_to_link(s, static_cast<std::uint32_t>(v));
-     }, {}},
-    {SOL_SOCKET, SO_ERROR, [](udp_socket& s) -> result<option_value> { return option_value(s.take_error()); }, {}, {}},
-    {SOL_SOCKET, SO_TYPE, x::constant<SOCK_DGRAM>, {}, {}},
-    {SOL_SOCKET, SO_DOMAIN,
-     [](udp_socket& s) -> result<option_value> { return option_value(s.family == ip_family::v4 ? AF_INET : AF_INET6); }, {}, {}},
-    {SOL_SOCKET, SO_PROTOCOL, x::constant<IPPROTO_UDP>, {}, {}},
-    {SOL_SOCKET, SO_ACCEPTCONN, x::constant<0>, {}, {}},
-    {SOL_SOCKET, SO_MEMINFO, x::memory, {}, {}},
-    {IPPROTO_IP, IP_TTL, x::get_or<&sets::ttl, net::default_hop_limit>,
-     [](udp_socket& s, int v) -> result<void> { return v == 0 ? fail(EINVAL) : x::set_within<&sets::ttl, -1, 255>(s, v); }, {}},
-    {IPPROTO_IP, IP_TOS, x::get<&sets::tos>, x::set_within<&sets::tos, INT32_MIN, INT32_MAX>, {}},
-    {IPPROTO_IP, IP_MTU_DISCOVER, x::get<&sets::pmtu_v4>, x::set_within<&sets::pmtu_v4, IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT>, {}},
-    {IPPROTO_IP, IP_MTU, x::path_mtu<ip_family::v4>, {}, {}},
-    {IPPROTO_IPV6, IPV6_V6ONLY, x::get_control<&udp_socket::v6_only>, x::set_v6_only, {}},
+     x::set_control<&udp_socket::incoming_shard>},
+    {SOL_SOCKET, SO_RCVBUF, x::get<&sets::receive_buffer>, x::set_receive_buffer},
+    {SOL_SOCKET, SO_SNDBUF, x::get<&sets::send_buffer>, x::set_send_buffer},
+    {SOL_SOCKET, SO_RCVBUFFORCE, nullptr, x::force_receive_buffer},
+    {SOL_SOCKET, SO_SNDBUFFORCE, nullptr, x::force_send_buffer},
+    {SOL_SOCKET, SO_RCVTIMEO, x::get_timeout<&sets::receive_timeout>, nullptr, x::set_timeout<&sets::receive_timeout>},
+    {SOL_SOCKET, SO_SNDTIMEO, x::get_timeout<&sets::send_timeout>, nullptr, x::set_timeout<&sets::send_timeout>},
+    {SOL_SOCKET, SO_BROADCAST, x::get<&sets::broadcast>, x::set_flag<&sets::broadcast>},
+    {SOL_SOCKET, SO_BINDTODEVICE, x::get_device_name, nullptr, x::set_device_name},
+    {SOL_SOCKET, SO_BINDTOIFINDEX, x::get_control<&udp_socket::device>, x::set_device},
+    {SOL_SOCKET, SO_ERROR, x::get_error},
+    {SOL_SOCKET, SO_TYPE, x::constant<SOCK_DGRAM>},
+    {SOL_SOCKET, SO_DOMAIN, x::get_domain},
+    {SOL_SOCKET, SO_PROTOCOL, x::constant<IPPROTO_UDP>},
+    {SOL_SOCKET, SO_ACCEPTCONN, x::constant<0>},
+    {SOL_SOCKET, SO_MEMINFO, x::get_memory},
+    {IPPROTO_IP, IP_TTL, x::get_or<&sets::ttl, net::default_hop_limit>, x::set_ttl},
+    {IPPROTO_IP, IP_TOS, x::get<&sets::tos>, x::set_within<&sets::tos, INT32_MIN, INT32_MAX>},
+    {IPPROTO_IP, IP_MTU_DISCOVER, x::get<&sets::pmtu_v4>, x::set_within<&sets::pmtu_v4, 0, IP_PMTUDISC_OMIT>},
+    {IPPROTO_IP, IP_MTU, x::get_path_mtu<ip_family::v4>},
+    {IPPROTO_IPV6, IPV6_V6ONLY, x::get_control<&udp_socket::v6_only>, x::set_v6_only},
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS, x::get_or<&sets::unicast_hops, net::default_hop_limit>,
-     x::set_within<&sets::unicast_hops, -1, 255>, {}},
-    {IPPROTO_IPV6, IPV6_TCLASS, x::get<&sets::traffic_class>,
-     [](udp_socket& s, int v) { return x::set_within<&sets::traffic_class, 0, 255>(s, v == -1 ? 0 : v); }, {}},
-    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, x::get<&sets::pmtu_v6>,
-     x::set_within<&sets::pmtu_v6, IPV6_PMTUDISC_DONT, IPV6_PMTUDISC_OMIT>, {}},
-    {IPPROTO_IPV6, IPV6_MTU, x::path_mtu<ip_family::v6>, {}, {}},
-    {IPPROTO_UDP, UDP_CORK, x::get<&sets::cork>, x::set_cork, {}},
+     x::set_within<&sets::unicast_hops, -1, 255>},
+    {IPPROTO_IPV6, IPV6_TCLASS, x::get<&sets::traffic_class>, x::set_traffic_class},
+    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, x::get<&sets::pmtu_v6>, x::set_within<&sets::pmtu_v6, 0, IPV6_PMTUDISC_OMIT>},
+    {IPPROTO_IPV6, IPV6_MTU, x::get_path_mtu<ip_family::v6>},
+    {IPPROTO_UDP, UDP_CORK, x::get<&sets::cork>, x::set_cork},
 };
 
 const option_access::row* option_access::find(int level, int name) {
@@ -266,13 +277,16 @@ result<void> udp_socket::getsockopt(int level, int name, void* value, socklen_t*
     if (static_cast<int>(*length) < 0) return fail(EINVAL);
     const auto* option = option_access::find(level, name);
     // ip_getsockopt says so of every level that is not its own.
-    const bool known_level = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_UDP || family == ip_family::v6;
+    const bool known_level =
+        level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_UDP || family == ip_family::v6;
     if (!known_level) return fail(EOPNOTSUPP);
     if (option == nullptr || option->get == nullptr) return fail(ENOPROTOOPT);
-    if (level == SOL_SOCKET && name == SO_BINDTODEVICE && *length < IFNAMSIZ && current_device() != 0) return fail(EINVAL);
+    if (level == SOL_SOCKET && name == SO_BINDTODEVICE && *length < IFNAMSIZ && current_device() != 0)
+        return fail(EINVAL);
     const auto got = option->get(*this);
     if (!got) return fail(got.error().code);
-    if (level == IPPROTO_IP && got->is_int && *length > 0 && *length < sizeof(int) && got->number >= 0 && got->number <= 255) {
+    if (level == IPPROTO_IP && got->is_int && *length > 0 && *length < sizeof(int) && got->number >= 0 &&
+        got->number <= 255) {
         // do_ip_getsockopt gives a byte to who has no room for more.
         *static_cast<unsigned char*>(value) = static_cast<unsigned char>(got->number);
         *length = 1;

@@ -24,7 +24,9 @@ public:
 
 private:
     static std::string text(const std::string& s) { return "\"" + s + "\""; }
-    static std::string text(long v) { return v < 0 ? std::string(strerrorname_np(static_cast<int>(-v))) : std::to_string(v); }
+    static std::string text(long v) {
+        return v < 0 ? std::string(strerrorname_np(static_cast<int>(-v))) : std::to_string(v);
+    }
 };
 
 class parity : public testing::Test {
@@ -155,7 +157,8 @@ TEST_F(parity, connect_and_dissolve) {
 
 TEST_F(parity, connect_ipv6_and_dual) {
     tell([](const maker& make, story& s) {
-        for (const auto& [what, v6only, bound, where] : std::initializer_list<std::tuple<const char*, bool, name, name>>{
+        for (const auto& [what, v6only, bound, where] :
+             std::initializer_list<std::tuple<const char*, bool, name, name>>{
                  {"v6", false, {}, discard6},
                  {"any", false, {}, in6("::", 9)},
                  {"v4", false, {}, discard4},
@@ -485,18 +488,32 @@ TEST_F(parity, integer_options) {
             int level, option;
         };
         for (const int domain : {AF_INET, AF_INET6})
-            for (const auto& o : std::initializer_list<option>{
-                     {"SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR}, {"SO_REUSEPORT", SOL_SOCKET, SO_REUSEPORT},
-                     {"SO_BROADCAST", SOL_SOCKET, SO_BROADCAST}, {"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF},
-                     {"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF}, {"SO_TYPE", SOL_SOCKET, SO_TYPE}, {"SO_DOMAIN", SOL_SOCKET, SO_DOMAIN},
-                     {"SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL}, {"SO_ERROR", SOL_SOCKET, SO_ERROR},
-                     {"SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN}, {"SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU},
-                     {"SO_BINDTOIFINDEX", SOL_SOCKET, SO_BINDTOIFINDEX}, {"IP_TTL", IPPROTO_IP, IP_TTL},
-                     {"IP_TOS", IPPROTO_IP, IP_TOS}, {"IP_MTU_DISCOVER", IPPROTO_IP, IP_MTU_DISCOVER}, {"IP_MTU", IPPROTO_IP, IP_MTU},
-                     {"IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY}, {"IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS},
-                     {"IPV6_TCLASS", IPPROTO_IPV6, IPV6_TCLASS}, {"IPV6_MTU_DISCOVER", IPPROTO_IPV6, IPV6_MTU_DISCOVER},
-                     {"UDP_CORK", IPPROTO_UDP, 1}, {"unknown SOL_SOCKET", SOL_SOCKET, 999}, {"unknown IP", IPPROTO_IP, 999},
-                     {"unknown IPV6", IPPROTO_IPV6, 999}, {"unknown UDP", IPPROTO_UDP, 999}, {"unknown level", 999, 1}}) {
+            for (const auto& o : std::initializer_list<option>{{"SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR},
+                                                               {"SO_REUSEPORT", SOL_SOCKET, SO_REUSEPORT},
+                                                               {"SO_BROADCAST", SOL_SOCKET, SO_BROADCAST},
+                                                               {"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF},
+                                                               {"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF},
+                                                               {"SO_TYPE", SOL_SOCKET, SO_TYPE},
+                                                               {"SO_DOMAIN", SOL_SOCKET, SO_DOMAIN},
+                                                               {"SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL},
+                                                               {"SO_ERROR", SOL_SOCKET, SO_ERROR},
+                                                               {"SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN},
+                                                               {"SO_INCOMING_CPU", SOL_SOCKET, SO_INCOMING_CPU},
+                                                               {"SO_BINDTOIFINDEX", SOL_SOCKET, SO_BINDTOIFINDEX},
+                                                               {"IP_TTL", IPPROTO_IP, IP_TTL},
+                                                               {"IP_TOS", IPPROTO_IP, IP_TOS},
+                                                               {"IP_MTU_DISCOVER", IPPROTO_IP, IP_MTU_DISCOVER},
+                                                               {"IP_MTU", IPPROTO_IP, IP_MTU},
+                                                               {"IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY},
+                                                               {"IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+                                                               {"IPV6_TCLASS", IPPROTO_IPV6, IPV6_TCLASS},
+                                                               {"IPV6_MTU_DISCOVER", IPPROTO_IPV6, IPV6_MTU_DISCOVER},
+                                                               {"UDP_CORK", IPPROTO_UDP, 1},
+                                                               {"unknown SOL_SOCKET", SOL_SOCKET, 999},
+                                                               {"unknown IP", IPPROTO_IP, 999},
+                                                               {"unknown IPV6", IPPROTO_IPV6, 999},
+                                                               {"unknown UDP", IPPROTO_UDP, 999},
+                                                               {"unknown level", 999, 1}}) {
                 auto a = make(domain);
                 s.say(o.name, domain);
                 s.say("get", a->get(o.level, o.option));
@@ -556,7 +573,8 @@ TEST_F(parity, timeouts_and_devices) {
     tell([](const maker& make, story& s) {
         auto a = make(AF_INET);
         for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO})
-            for (const timeval& t : {timeval{0, 0}, timeval{1, 300000}, timeval{0, 1000000}, timeval{0, -1}, timeval{-1, 0}, timeval{1L << 60, 0}}) {
+            for (const timeval& t : {timeval{0, 0}, timeval{1, 300000}, timeval{0, 1000000}, timeval{0, -1},
+                                     timeval{-1, 0}, timeval{1L << 60, 0}}) {
                 s.say("set", a->set(SOL_SOCKET, option, &t, sizeof t));
                 timeval got{9, 9};
                 socklen_t n = sizeof got;
@@ -597,10 +615,19 @@ TEST_F(parity, timeouts_and_devices) {
 }
 
 TEST_F(parity, create) {
-    for (const auto& [domain, type, protocol] : std::initializer_list<std::tuple<int, int, int>>{
-             {AF_INET, SOCK_DGRAM, 0}, {AF_INET6, SOCK_DGRAM, IPPROTO_UDP}, {AF_INET, SOCK_DGRAM, IPPROTO_TCP}, {AF_INET, SOCK_DGRAM, -1},
-             {AF_INET, SOCK_DGRAM, 70000}, {AF_INET, SOCK_RDM, 0}, {AF_INET, 15, 0}, {AF_INET, -1, 0}, {AF_MAX, SOCK_DGRAM, 0},
-             {-1, SOCK_DGRAM, 0}, {AF_MAX, 15, 0}, {38 + 5, SOCK_DGRAM, 0}}) {
+    for (const auto& [domain, type, protocol] :
+         std::initializer_list<std::tuple<int, int, int>>{{AF_INET, SOCK_DGRAM, 0},
+                                                          {AF_INET6, SOCK_DGRAM, IPPROTO_UDP},
+                                                          {AF_INET, SOCK_DGRAM, IPPROTO_TCP},
+                                                          {AF_INET, SOCK_DGRAM, -1},
+                                                          {AF_INET, SOCK_DGRAM, 70000},
+                                                          {AF_INET, SOCK_RDM, 0},
+                                                          {AF_INET, 15, 0},
+                                                          {AF_INET, -1, 0},
+                                                          {AF_MAX, SOCK_DGRAM, 0},
+                                                          {-1, SOCK_DGRAM, 0},
+                                                          {AF_MAX, 15, 0},
+                                                          {38 + 5, SOCK_DGRAM, 0}}) {
         const int fd = ::socket(domain, type, protocol);
         const int theirs = fd < 0 ? errno : 0;
         if (fd >= 0) ::close(fd);

@@ -38,7 +38,8 @@ std::size_t fill_message(ip_family family, const rte_mbuf* m, msghdr& message, i
     const datagram_view d(m);
     const std::size_t copied = copy_payload(m, d, message);
     if (message.msg_name)
-        message.msg_namelen = write_sockaddr(family, d.source(), static_cast<sockaddr*>(message.msg_name), message.msg_namelen);
+        message.msg_namelen =
+            write_sockaddr(family, d.source(), static_cast<sockaddr*>(message.msg_name), message.msg_namelen);
     else message.msg_namelen = 0;
     message.msg_controllen = 0;
     message.msg_flags = copied < d.payload_length() ? MSG_TRUNC : 0;
@@ -47,7 +48,8 @@ std::size_t fill_message(ip_family family, const rte_mbuf* m, msghdr& message, i
 
 }  // namespace
 
-unsigned udp_socket::deliver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos, time_point now) {
+unsigned udp_socket::deliver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos,
+                             time_point now) {
     if (closed()) return 0;
     if (receiver_ != nullptr) return deliver_to_receiver(packets, infos);
     // As __udp_enqueue_schedule_skb: one datagram is taken however large, if nothing else is there.
@@ -91,7 +93,8 @@ unsigned udp_socket::recv_burst(std::span<packet::packet> out) {
     unsigned taken = 0;
     while (taken < out.size()) {
         rte_mbuf* burst[batch];
-        const unsigned n = queue_.pop(std::span(burst).first(std::min(batch, out.size() - taken)), settings_.receive_buffer);
+        const unsigned n =
+            queue_.pop(std::span(burst).first(std::min(batch, out.size() - taken)), settings_.receive_buffer);
         for (unsigned i = 0; i < n; i++) out[taken++].reset(burst[i]);
         if (n < batch) break;
     }
@@ -121,7 +124,8 @@ result<std::size_t> udp_socket::recvmsg(msghdr& message, int flags) {
     return wait_for(EPOLLIN, deadline, [&] { return receive_now(message, flags, deadline != at_once); });
 }
 
-result<std::size_t> udp_socket::recvfrom(void* data, std::size_t length, int flags, sockaddr* from, socklen_t* from_length) {
+result<std::size_t> udp_socket::recvfrom(void* data, std::size_t length, int flags, sockaddr* from,
+                                         socklen_t* from_length) {
     iovec part{data, length};
     msghdr message{};
     message.msg_iov = &part;
@@ -144,7 +148,9 @@ public:
     explicit time_left(timespec* given) : given_(given) {
         if (given) until_ = monotonic_clock::now() + std::chrono::seconds(given->tv_sec) + nanoseconds(given->tv_nsec);
     }
-    static bool valid(const timespec* t) { return t == nullptr || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000); }
+    static bool valid(const timespec* t) {
+        return t == nullptr || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+    }
     /// Writes down what is left; true if nothing is.
     bool over() {
         if (given_ == nullptr) return false;
@@ -181,7 +187,8 @@ result<unsigned> udp_socket::recvmmsg(std::span<mmsghdr> messages, int flags, ti
         if (flags & (MSG_PEEK | MSG_ERRQUEUE)) continue;
         // More that is already here comes under one lock.
         rte_mbuf* burst[batch];
-        const unsigned n = queue_.pop(std::span(burst).first(std::min(batch, messages.size() - done)), settings_.receive_buffer);
+        const unsigned n =
+            queue_.pop(std::span(burst).first(std::min(batch, messages.size() - done)), settings_.receive_buffer);
         for (unsigned i = 0; i < n; i++) {
             const packet::packet taken(burst[i]);
             mmsghdr& to = messages[done++];

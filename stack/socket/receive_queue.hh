@@ -10,8 +10,9 @@
 
 namespace skua::socket {
 
-/// Producers put a chain of packets on a stack with one compare-exchange. Readers share a lock; the one that finds the ordered
-/// list empty takes the whole stack and turns it around. Packets are linked by meta.link and owned by the queue.
+/// Producers put a chain of packets on a stack with one compare-exchange. Readers share a lock; the one that finds the
+/// ordered list empty takes the whole stack and turns it around. Packets are linked by meta.link and owned by the
+/// queue.
 class receive_queue {
 public:
     receive_queue() = default;
@@ -32,8 +33,8 @@ public:
     }
 
     // ---- readers ----
-    /// Takes up to out.size() packets, oldest first. Their cost is given back in portions of limit / 4, or when the ordered list
-    /// runs empty, as in udp_rmem_release(): so most reads touch no line that producers write.
+    /// Takes up to out.size() packets, oldest first. Their cost is given back in portions of limit / 4, or when the
+    /// ordered list runs empty, as in udp_rmem_release(): so most reads touch no line that producers write.
     unsigned pop(std::span<rte_mbuf*> out, std::int32_t limit);
     /// Calls `look` with the oldest packet, which stays; false if there is none.
     template <class Look>

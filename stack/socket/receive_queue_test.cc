@@ -91,8 +91,8 @@ TEST_F(receive_queue_test, clear_frees_both_lists) {
     push({5});  // freed with the queue
 }
 
-// Producers push while readers pop and others ask: every packet comes out once, those of one producer in order, and whoever asks
-// while a packet waits hears so.
+// Producers push while readers pop and others ask: every packet comes out once, those of one producer in order, and
+// whoever asks while a packet waits hears so.
 TEST_F(receive_queue_test, many_threads) {
     constexpr std::uint64_t each = 20000, producers = 2, readers = 2;
     std::atomic<std::uint64_t> popped{0};

@@ -71,13 +71,15 @@ result<udp_socket::send_plan> udp_socket::plan_for(const names& n, const endpoin
         if (v4 && !n.source.is_any() && family == ip_family::v4) to = n.source;
     }
     const bool v4 = to.is_v4();
-    if (family == ip_family::v6 && v4 && (n.v6_only || (!n.source.is_v4() && !n.source.is_any()))) return fail(ENETUNREACH);
+    if (family == ip_family::v6 && v4 && (n.v6_only || (!n.source.is_v4() && !n.source.is_any())))
+        return fail(ENETUNREACH);
     if (family == ip_family::v6 && !v4 && n.source.is_v4()) return fail(EAFNOSUPPORT);
 
     plan.ifindex = asked.scope ? asked.scope : n.device;
     const auto way = map.route_to(to, plan.ifindex);
     if (!way) return fail(way.error().code);
-    if (way->kind == net::destination_kind::broadcast && !settings_.broadcast.load(std::memory_order_relaxed)) return fail(EACCES);
+    if (way->kind == net::destination_kind::broadcast && !settings_.broadcast.load(std::memory_order_relaxed))
+        return fail(EACCES);
     if (n.source.is_any()) {
         const auto from = map.source_for(to, *way);
         if (!from) return fail(from.error().code);
@@ -92,7 +94,8 @@ result<udp_socket::send_plan> udp_socket::plan_for(const names& n, const endpoin
     plan.hop_limit = hops((v4 ? settings_.ttl : settings_.unicast_hops).load(std::memory_order_relaxed), multicast);
     plan.traffic_class = (v4 ? settings_.tos : settings_.traffic_class).load(std::memory_order_relaxed);
     const std::uint32_t mtu = believes_path_mtu(plan.pmtu_rule) ? host_.path_mtu(to, *way) : way->out->mtu;
-    plan.mtu = std::min<std::uint32_t>(mtu, v4 ? 0xffff : 0xffff + sizeof(wire::ipv6_header));  // IP_MAX_MTU, IP6_MAX_MTU
+    const std::uint32_t most = v4 ? 0xffff : 0xffff + sizeof(wire::ipv6_header);  // IP_MAX_MTU, IP6_MAX_MTU
+    plan.mtu = std::min(mtu, most);
     plan.longest = v4 ? 0xffff - ipv4_headers : 0xffff - udp_length;
     if (!may_fragment(plan.pmtu_rule)) plan.longest = std::min(plan.longest, plan.mtu - headers_of(to));
     return plan;
@@ -102,7 +105,8 @@ result<udp_socket::send_plan> udp_socket::plan_for_message(const msghdr& message
     const rcu_domain::read_guard guard(host_.rcu());
     const names& n = current_names();
     if (message.msg_name != nullptr && message.msg_namelen != 0) {
-        const auto to = address_to_send(family, n.v6_only, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+        const auto to =
+            address_to_send(family, n.v6_only, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
         if (!to) return fail(to.error().code);
         if (*to) return last && last->asked == **to ? *last : plan_for(n, **to);
     }
@@ -140,7 +144,8 @@ result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) co
     return {};
 }
 
-result<packet::packet> udp_socket::assemble(const send_plan& plan, std::span<const iovec> payload, std::size_t length) const {
+result<packet::packet> udp_socket::assemble(const send_plan& plan, std::span<const iovec> payload,
+                                            std::size_t length) const {
     packet::packet p = packet::allocate(host_.pool(), static_cast<std::uint32_t>(length));
     if (!p) {
         host_.count(plan.to.address.is_v4() ? mib::udp_sndbuf_errors : mib::udp6_sndbuf_errors);
@@ -227,7 +232,11 @@ result<void> udp_socket::reply(packet::packet& p, const packet::rx_info& info) {
     const bool v4 = to.address.is_v4();
     send_plan plan;
     if (total <= passes_everywhere && !info.to_broadcast && !info.to_multicast) {
-        plan = {.asked = to, .to = to, .from = info.flow.local, .from_port = info.flow.local_port, .mtu = passes_everywhere};
+        plan = {.asked = to,
+                .to = to,
+                .from = info.flow.local,
+                .from_port = info.flow.local_port,
+                .mtu = passes_everywhere};
         plan.ifindex = to.scope ? to.scope : current_names().device;
         plan.longest = passes_everywhere;
         plan.pmtu_rule = (v4 ? settings_.pmtu_v4 : settings_.pmtu_v6).load(std::memory_order_relaxed);

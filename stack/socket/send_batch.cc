@@ -76,7 +76,8 @@ result<void> send_batch::add(const udp_socket::send_plan& plan, std::span<const 
     return {};
 }
 
-result<void> send_batch::add_corked(const msghdr& message, std::span<const iovec> parts, std::size_t length, bool more) {
+result<void> send_batch::add_corked(const msghdr& message, std::span<const iovec> parts, std::size_t length,
+                                    bool more) {
     std::unique_ptr<udp_socket::corked> whole;
     {
         const std::lock_guard hold(socket_.cork_lock_);
@@ -128,7 +129,8 @@ result<std::size_t> udp_socket::sendmsg(const msghdr& message, int flags) {
     return taken;
 }
 
-result<std::size_t> udp_socket::sendto(const void* data, std::size_t length, int flags, const sockaddr* to, socklen_t to_length) {
+result<std::size_t> udp_socket::sendto(const void* data, std::size_t length, int flags, const sockaddr* to,
+                                       socklen_t to_length) {
     iovec part{const_cast<void*>(data), length};
     msghdr message{};
     message.msg_name = const_cast<sockaddr*>(to);

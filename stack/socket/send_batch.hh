@@ -16,8 +16,8 @@ public:
     send_batch(const send_batch&) = delete;
     send_batch& operator=(const send_batch&) = delete;
 
-    /// Returns the bytes of payload taken. Errors: those of sendmsg. After ENOBUFS or with refused() != 0 nothing may be added,
-    /// or datagrams would overtake.
+    /// Returns the bytes of payload taken. Errors: those of sendmsg. After ENOBUFS or with refused() != 0 nothing may
+    /// be added, or datagrams would overtake.
     result<std::size_t> add(const msghdr& message);
     /// What MSG_MORE and UDP_CORK have gathered so far, if anything.
     result<void> add_pending();

@@ -53,11 +53,13 @@ result<endpoint> address_to_bind(ip_family socket, const sockaddr* address, sock
     }
     if (length < sizeof(sockaddr_in)) return fail(EINVAL);
     const endpoint e = read_in(address);
-    if (family_of(address) != AF_INET && (family_of(address) != AF_UNSPEC || !e.address.is_any())) return fail(EAFNOSUPPORT);
+    if (family_of(address) != AF_INET && (family_of(address) != AF_UNSPEC || !e.address.is_any()))
+        return fail(EAFNOSUPPORT);
     return e;
 }
 
-result<std::optional<endpoint>> address_to_connect(ip_family socket, bool v6_only, const sockaddr* address, socklen_t length) {
+result<std::optional<endpoint>> address_to_connect(ip_family socket, bool v6_only, const sockaddr* address,
+                                                   socklen_t length) {
     if (length < family_length) return fail(EINVAL);
     const auto family = family_of(address);
     if (family == AF_UNSPEC) return std::nullopt;
@@ -72,7 +74,8 @@ result<std::optional<endpoint>> address_to_connect(ip_family socket, bool v6_onl
     return read_in(address);
 }
 
-result<std::optional<endpoint>> address_to_send(ip_family socket, bool v6_only, const sockaddr* address, socklen_t length) {
+result<std::optional<endpoint>> address_to_send(ip_family socket, bool v6_only, const sockaddr* address,
+                                                socklen_t length) {
     endpoint e;
     if (socket == ip_family::v6 && (length < family_length || family_of(address) != AF_INET)) {
         if (length < family_length) return fail(EINVAL);

@@ -1,5 +1,5 @@
-// What the tests of sockets share: a host whose only shard is the thread that calls it, and sockets of the kernel and ours
-// behind one face, so that one scenario runs on both.
+// What the tests of sockets share: a host whose only shard is the thread that calls it, and sockets of the kernel and
+// ours behind one face, so that one scenario runs on both.
 #pragma once
 
 #include <arpa/inet.h>
@@ -27,7 +27,9 @@
 namespace skua::socket::test {
 
 inline ip_address ip(std::string_view text) { return ip_address::parse(text).value(); }
-inline endpoint at(std::string_view address, std::uint16_t port, std::uint32_t scope = 0) { return {ip(address), port, scope}; }
+inline endpoint at(std::string_view address, std::uint16_t port, std::uint32_t scope = 0) {
+    return {ip(address), port, scope};
+}
 
 /// A sockaddr that any call takes.
 struct name {
@@ -48,8 +50,10 @@ struct name {
     /// Address without the port, which differs from run to run.
     std::string host() const {
         char text[INET6_ADDRSTRLEN] = "?";
-        if (storage.ss_family == AF_INET) inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr, text, sizeof text);
-        if (storage.ss_family == AF_INET6) inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr, text, sizeof text);
+        if (storage.ss_family == AF_INET)
+            inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr, text, sizeof text);
+        if (storage.ss_family == AF_INET6)
+            inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr, text, sizeof text);
         return text;
     }
 };
@@ -73,23 +77,27 @@ inline name in6(const char* address, std::uint16_t port, std::uint32_t scope = 0
     return n;
 }
 
-/// Interfaces: lo, and 2 "p0" with 198.18.0.1/24, 2001:db8::1/64, fe80::1/64, MTU 1500. What is sent to an own address arrives at
-/// once, on the sender's thread, or comes back as an error if nobody listens, as on the kernel's loopback.
+/// Interfaces: lo, and 2 "p0" with 198.18.0.1/24, 2001:db8::1/64, fe80::1/64, MTU 1500. What is sent to an own address
+/// arrives at once, on the sender's thread, or comes back as an error if nobody listens, as on the kernel's loopback.
 class fake_host : public host {
 public:
     static constexpr std::uint32_t p0 = 2;
 
     fake_host() : random_(7), tables_(rcu_, random_) {
         static int made = 0;
-        pool_ = packet::make_pool("fake-host-" + std::to_string(made++), 4095, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY, 0).value();
+        pool_ = packet::make_pool("fake-host-" + std::to_string(made++), 4095, 2048 + RTE_PKTMBUF_HEADROOM,
+                                  SOCKET_ID_ANY, 0)
+                    .value();
         net::topology_builder b;
         net::interface i;
         i.index = p0;
         i.name = "p0";
         i.port = 0;
         b.add_interface(i).value();
-        for (const char* a : {"198.18.0.1/24", "2001:db8::1/64", "fe80::1/64"}) EXPECT_TRUE(b.add_address(p0, ip_prefix::parse(a).value()));
-        EXPECT_TRUE(b.add_route({.destination = {ip_address::v4_any(), 0}, .gateway = ip("198.18.0.254"), .ifindex = p0}));
+        for (const char* a : {"198.18.0.1/24", "2001:db8::1/64", "fe80::1/64"})
+            EXPECT_TRUE(b.add_address(p0, ip_prefix::parse(a).value()));
+        EXPECT_TRUE(
+            b.add_route({.destination = {ip_address::v4_any(), 0}, .gateway = ip("198.18.0.254"), .ifindex = p0}));
         map_ = b.build().value();
     }
     /// Another picture of the network.
@@ -108,7 +116,9 @@ public:
     rcu_domain& rcu() override { return rcu_; }
     udp::tables& tables() override { return tables_; }
     const net::topology& topology() const override { return *map_; }
-    std::uint32_t path_mtu(const ip_address&, const net::path& way) const override { return std::min(mtu, way.out->mtu); }
+    std::uint32_t path_mtu(const ip_address&, const net::path& way) const override {
+        return std::min(mtu, way.out->mtu);
+    }
     std::uint16_t ipv4_identification(const ip_address&, const ip_address&) override { return 0x1234; }
     unsigned submit(std::uint16_t, std::span<rte_mbuf* const> datagrams) override {
         ++submits;
@@ -173,12 +183,11 @@ private:
 
 inline packet::rx_info fake_host::info_of(const packet::packet& p) {
     packet::rx_info info;
-    const auto& ip4 = *p.header<wire::ipv4_header>(0);
-    const auto& ip6 = *p.header<wire::ipv6_header>(0);
-    if (ip4.version() == 4) {
+    if (const auto& ip4 = *p.header<wire::ipv4_header>(0); ip4.version() == 4) {
         info.flow = {.local = ip4.destination, .remote = ip4.source};
         info.l4_offset = sizeof ip4;
     } else {
+        const auto& ip6 = *p.header<wire::ipv6_header>(0);
         info.family = ip_family::v6;
         info.flow = {.local = ip6.destination, .remote = ip6.source};
         info.l4_offset = sizeof ip6;
@@ -196,10 +205,20 @@ inline packet::packet fake_host::make(const endpoint& from, const endpoint& to, 
     const wire::udp_header udp{be16(from.port), be16(to.port), be16(length), {}};
     std::string bytes;
     if (to.address.is_v4()) {
-        const wire::ipv4_header h{0x45, 7, be16(static_cast<std::uint16_t>(length + 20)), {}, {}, 61, IPPROTO_UDP, {}, from.address.v4(), to.address.v4()};
+        const wire::ipv4_header h{0x45,
+                                  7,
+                                  be16(static_cast<std::uint16_t>(length + 20)),
+                                  {},
+                                  {},
+                                  61,
+                                  IPPROTO_UDP,
+                                  {},
+                                  from.address.v4(),
+                                  to.address.v4()};
         bytes.assign(reinterpret_cast<const char*>(&h), sizeof h);
     } else {
-        const wire::ipv6_header h{be32(6u << 28 | 9u << 20), be16(length), IPPROTO_UDP, 62, from.address.v6(), to.address.v6()};
+        const wire::ipv6_header h{be32(6u << 28 | 9u << 20), be16(length),   IPPROTO_UDP, 62,
+                                  from.address.v6(),         to.address.v6()};
         bytes.assign(reinterpret_cast<const char*>(&h), sizeof h);
     }
     bytes.append(reinterpret_cast<const char*>(&udp), sizeof udp).append(payload);
@@ -262,7 +281,8 @@ public:
     }
     long send(std::string_view payload, int flags = 0) { return sendto(payload, {}, flags); }
     /// `got` is what recvmsg filled in.
-    long recv(std::string& got, std::size_t room = 100, int flags = MSG_DONTWAIT, name* from = nullptr, int* out_flags = nullptr) {
+    long recv(std::string& got, std::size_t room = 100, int flags = MSG_DONTWAIT, name* from = nullptr,
+              int* out_flags = nullptr) {
         got.assign(room, '\0');
         iovec part{got.data(), room};
         msghdr m{};
@@ -291,17 +311,27 @@ public:
     ~kernel_socket() override { ::close(fd_); }
     long bind(name n) override { return answer(::bind(fd_, n.get(), n.length)); }
     long connect(name n) override { return answer(::connect(fd_, n.get(), n.length)); }
-    long getsockname(name& n) override { return n.length = sizeof n.storage, answer(::getsockname(fd_, n.get(), &n.length)); }
-    long getpeername(name& n) override { return n.length = sizeof n.storage, answer(::getpeername(fd_, n.get(), &n.length)); }
+    long getsockname(name& n) override {
+        return n.length = sizeof n.storage, answer(::getsockname(fd_, n.get(), &n.length));
+    }
+    long getpeername(name& n) override {
+        return n.length = sizeof n.storage, answer(::getpeername(fd_, n.get(), &n.length));
+    }
     long sendmsg(const msghdr& m, int flags) override { return answer(::sendmsg(fd_, &m, flags | MSG_NOSIGNAL)); }
     long recvmsg(msghdr& m, int flags) override { return answer(::recvmsg(fd_, &m, flags)); }
-    long sendmmsg(std::span<mmsghdr> m, int flags) override { return answer(::sendmmsg(fd_, m.data(), static_cast<unsigned>(m.size()), flags)); }
+    long sendmmsg(std::span<mmsghdr> m, int flags) override {
+        return answer(::sendmmsg(fd_, m.data(), static_cast<unsigned>(m.size()), flags));
+    }
     long recvmmsg(std::span<mmsghdr> m, int flags, timespec* t) override {
         return answer(::recvmmsg(fd_, m.data(), static_cast<unsigned>(m.size()), flags, t));
     }
     long shutdown(int how) override { return answer(::shutdown(fd_, how)); }
-    long set(int level, int option, const void* value, socklen_t length) override { return answer(::setsockopt(fd_, level, option, value, length)); }
-    long get(int level, int option, void* value, socklen_t* length) override { return answer(::getsockopt(fd_, level, option, value, length)); }
+    long set(int level, int option, const void* value, socklen_t length) override {
+        return answer(::setsockopt(fd_, level, option, value, length));
+    }
+    long get(int level, int option, void* value, socklen_t* length) override {
+        return answer(::getsockopt(fd_, level, option, value, length));
+    }
     unsigned poll() override {
         pollfd p{fd_, POLLIN | POLLOUT | POLLRDHUP | POLLRDNORM | POLLWRNORM | POLLWRBAND, 0};
         ::poll(&p, 1, 0);
@@ -320,21 +350,30 @@ private:
 
 class our_socket final : public any_socket {
 public:
-    our_socket(host& h, int domain, credentials who = {geteuid()}) : s_(udp_socket::create(h, domain, SOCK_DGRAM, 0, who).value()) {}
+    our_socket(host& h, int domain, credentials who = {geteuid()})
+        : s_(udp_socket::create(h, domain, SOCK_DGRAM, 0, who).value()) {}
     udp_socket* operator->() { return s_.get(); }
     udp_socket& operator*() { return *s_; }
     void close() { s_.reset(); }
     long bind(name n) override { return answer(s_->bind(n.get(), n.length)); }
     long connect(name n) override { return answer(s_->connect(n.get(), n.length)); }
-    long getsockname(name& n) override { return n.length = sizeof n.storage, answer(s_->getsockname(n.get(), &n.length)); }
-    long getpeername(name& n) override { return n.length = sizeof n.storage, answer(s_->getpeername(n.get(), &n.length)); }
+    long getsockname(name& n) override {
+        return n.length = sizeof n.storage, answer(s_->getsockname(n.get(), &n.length));
+    }
+    long getpeername(name& n) override {
+        return n.length = sizeof n.storage, answer(s_->getpeername(n.get(), &n.length));
+    }
     long sendmsg(const msghdr& m, int flags) override { return answer(s_->sendmsg(m, flags)); }
     long recvmsg(msghdr& m, int flags) override { return answer(s_->recvmsg(m, flags)); }
     long sendmmsg(std::span<mmsghdr> m, int flags) override { return answer(s_->sendmmsg(m, flags)); }
     long recvmmsg(std::span<mmsghdr> m, int flags, timespec* t) override { return answer(s_->recvmmsg(m, flags, t)); }
     long shutdown(int how) override { return answer(s_->shutdown(how)); }
-    long set(int level, int option, const void* value, socklen_t length) override { return answer(s_->setsockopt(level, option, value, length)); }
-    long get(int level, int option, void* value, socklen_t* length) override { return answer(s_->getsockopt(level, option, value, length)); }
+    long set(int level, int option, const void* value, socklen_t length) override {
+        return answer(s_->setsockopt(level, option, value, length));
+    }
+    long get(int level, int option, void* value, socklen_t* length) override {
+        return answer(s_->getsockopt(level, option, value, length));
+    }
     unsigned poll() override { return s_->poll_events(); }
     long next_size() override { return static_cast<long>(s_->next_size()); }
     using any_socket::get, any_socket::set;

@@ -9,7 +9,10 @@
 namespace skua::socket {
 
 udp_socket::settings::settings(const limits& l)
-    : receive_buffer(l.rmem_default), send_buffer(l.wmem_default), pmtu_v4(IP_PMTUDISC_WANT), pmtu_v6(IPV6_PMTUDISC_WANT) {}
+    : receive_buffer(l.rmem_default),
+      send_buffer(l.wmem_default),
+      pmtu_v4(IP_PMTUDISC_WANT),
+      pmtu_v6(IPV6_PMTUDISC_WANT) {}
 
 udp_socket::udp_socket(host& h, ip_family f, credentials who)
     : pcb(f), settings_(h.socket_limits()), host_(h), who_(who), names_(new names{local, remote, ip_address::any(f)}) {
@@ -89,7 +92,8 @@ result<void> udp_socket::bind_locked(const endpoint& wanted) {
     const rcu_domain::read_guard guard(host_.rcu());
     const net::topology& map = host_.topology();
     const bool scoped = needs_scope(wanted.address);
-    const bool forbidden = wanted.port != 0 && wanted.port < host_.socket_limits().unprivileged_port_start && !who_.privileged();
+    const bool forbidden =
+        wanted.port != 0 && wanted.port < host_.socket_limits().unprivileged_port_start && !who_.privileged();
     const bool ours = scoped || is_bindable(map, wanted.address);
     // IPv4 looks at the address first, IPv6 last (__inet_bind, __inet6_bind).
     if (family == ip_family::v4 && !ours) return fail(EADDRNOTAVAIL);

@@ -59,21 +59,22 @@ struct closer {
 };
 using udp_socket_ptr = std::unique_ptr<udp_socket, closer>;
 
-/// Any thread may make any call, except where "shard" is said. Calls block unless `flags` has MSG_DONTWAIT (O_NONBLOCK lives in
-/// the file). Whoever calls holds a reference on the file above, so nobody is inside when the handle is dropped.
+/// Any thread may make any call, except where "shard" is said. Calls block unless `flags` has MSG_DONTWAIT (O_NONBLOCK
+/// lives in the file). Whoever calls holds a reference on the file above, so nobody is inside when the handle is
+/// dropped.
 class udp_socket final : public udp::pcb {
 public:
-    /// As socket(2), without SOCK_NONBLOCK and SOCK_CLOEXEC. Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL
-    /// type or protocol out of range.
+    /// As socket(2), without SOCK_NONBLOCK and SOCK_CLOEXEC. Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT,
+    /// EINVAL type or protocol out of range.
     static result<udp_socket_ptr> create(host& h, int domain, int type, int protocol, credentials who);
 
     // ---- names ----
-    /// Errors: those of address_to_bind; EADDRNOTAVAIL not ours; EACCES privileged port; EINVAL bound already, or a link-local
-    /// address without a scope; ENODEV; EADDRINUSE.
+    /// Errors: those of address_to_bind; EADDRNOTAVAIL not ours; EACCES privileged port; EINVAL bound already, or a
+    /// link-local address without a scope; ENODEV; EADDRINUSE.
     result<void> bind(const sockaddr* address, socklen_t length);
     result<void> bind(const endpoint& local);
-    /// AF_UNSPEC disconnects. Errors: those of address_to_connect; EAGAIN no port left; ENETUNREACH; EACCES broadcast without
-    /// SO_BROADCAST; EINVAL link-local without a scope.
+    /// AF_UNSPEC disconnects. Errors: those of address_to_connect; EAGAIN no port left; ENETUNREACH; EACCES broadcast
+    /// without SO_BROADCAST; EINVAL link-local without a scope.
     result<void> connect(const sockaddr* address, socklen_t length);
     result<void> connect(const endpoint& remote);
     void disconnect();
@@ -84,16 +85,18 @@ public:
     result<void> getpeername(sockaddr* address, socklen_t* length) const;
 
     // ---- sending ----
-    /// Returns the bytes of payload taken. Errors: those of address_to_send and connect; EDESTADDRREQ; EMSGSIZE; EOPNOTSUPP
-    /// MSG_OOB; EPIPE; an ICMP error that was waiting; EAGAIN; EINTR; ENOBUFS no packets, or the shard's ring is full.
+    /// Returns the bytes of payload taken. Errors: those of address_to_send and connect; EDESTADDRREQ; EMSGSIZE;
+    /// EOPNOTSUPP MSG_OOB; EPIPE; an ICMP error that was waiting; EAGAIN; EINTR; ENOBUFS no packets, or the shard's
+    /// ring is full.
     result<std::size_t> sendmsg(const msghdr& message, int flags);
-    result<std::size_t> sendto(const void* data, std::size_t length, int flags, const sockaddr* to, socklen_t to_length);
+    result<std::size_t> sendto(const void* data, std::size_t length, int flags, const sockaddr* to,
+                               socklen_t to_length);
     /// Returns how many were sent, at least one; the error is that of the first.
     result<unsigned> sendmmsg(std::span<mmsghdr> messages, int flags);
 
     // ---- receiving ----
-    /// Returns the bytes copied (with MSG_TRUNC: of the whole datagram), 0 after shutdown. msg_controllen becomes 0. Errors: an
-    /// ICMP error; EAGAIN; EINTR.
+    /// Returns the bytes copied (with MSG_TRUNC: of the whole datagram), 0 after shutdown. msg_controllen becomes 0.
+    /// Errors: an ICMP error; EAGAIN; EINTR.
     result<std::size_t> recvmsg(msghdr& message, int flags);
     result<std::size_t> recvfrom(void* data, std::size_t length, int flags, sockaddr* from, socklen_t* from_length);
     /// `timeout` is looked at after each datagram only, as on Linux, and returns what is left. Error besides: EINVAL.
@@ -118,9 +121,9 @@ public:
     std::uint64_t dropped_count() const { return dropped_.load(std::memory_order_relaxed); }
 
     // ---- shard: the caller polls under RCU ----
-    /// Takes datagrams of this socket in order of arrival. Returns how many; the refused ones stay the caller's and stand, in any
-    /// order, at the end of `packets`: socket_closed if closed(), else socket_receive_buffer_full. Several shards may deliver at
-    /// once, but for a socket with a receiver only its home may.
+    /// Takes datagrams of this socket in order of arrival. Returns how many; the refused ones stay the caller's and
+    /// stand, in any order, at the end of `packets`: socket_closed if closed(), else socket_receive_buffer_full.
+    /// Several shards may deliver at once, but for a socket with a receiver only its home may.
     unsigned deliver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos, time_point now);
     /// Instead of the receive queue. Before datagrams can arrive, or on the home shard. nullptr: the queue again.
     void set_receiver(receiver* r) { receiver_ = r; }
@@ -131,11 +134,13 @@ public:
     void report(const net::icmp_report& about) { report(about.error, about.fatal); }
     /// The shard has taken datagrams of this cost out of its ring.
     void sent(std::uint32_t cost);
-    /// Makes payloads (headroom in front) into datagrams for shard::send() with meta.ifindex, without charging them. Returns how
-    /// many, from the front; `error` says why not the next, which is unchanged. Errors: those of sendmsg except EAGAIN, EINTR.
+    /// Makes payloads (headroom in front) into datagrams for shard::send() with meta.ifindex, without charging them.
+    /// Returns how many, from the front; `error` says why not the next, which is unchanged. Errors: those of sendmsg
+    /// except EAGAIN, EINTR.
     unsigned frame(std::span<outgoing> datagrams, int* error);
-    /// Makes a received datagram into one that goes back to its sender, with whatever its payload says now; no look at the routes
-    /// if it is small enough for every way. On failure the packet is unchanged. Errors: EMSGSIZE, ENETUNREACH, ENOBUFS.
+    /// Makes a received datagram into one that goes back to its sender, with whatever its payload says now; no look at
+    /// the routes if it is small enough for every way. On failure the packet is unchanged. Errors: EMSGSIZE,
+    /// ENETUNREACH, ENOBUFS.
     result<void> reply(packet::packet& p, const packet::rx_info& info);
 
 private:
@@ -153,7 +158,8 @@ private:
         bool connected = false;    // even to port 0
         bool v6_only = false;
     };
-    /// Everything that the headers of a datagram need. Valid as long as routes and options do not change: for one batch.
+    /// Everything that the headers of a datagram need. Valid as long as routes and options do not change: for one
+    /// batch.
     struct send_plan {
         endpoint asked;
         endpoint to;
@@ -210,7 +216,9 @@ private:
     result<std::size_t> receive_now(msghdr& message, int flags, bool may_wait);
     unsigned deliver_to_receiver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos);
 
-    int take_error() { return error_.load(std::memory_order_relaxed) == 0 ? 0 : error_.exchange(0, std::memory_order_acq_rel); }
+    int take_error() {
+        return error_.load(std::memory_order_relaxed) == 0 ? 0 : error_.exchange(0, std::memory_order_acq_rel);
+    }
     bool writeable() const {
         return wmem_.load(std::memory_order_seq_cst) < settings_.send_buffer.load(std::memory_order_relaxed) / 2;
     }

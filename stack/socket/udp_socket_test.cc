@@ -17,12 +17,30 @@ std::string payload_of(const packet::packet& p, std::size_t headers = 28) {
 }
 
 TEST(truesize, is_what_linux_charges) {
-    for (const auto& [payload, cost] : std::initializer_list<std::pair<unsigned, unsigned>>{
-             {0, 832}, {197, 832}, {198, 1280}, {645, 1280}, {646, 2304}, {1669, 2304}, {1670, 4352}, {3717, 4352}, {3718, 8448},
-             {7813, 8448}, {7814, 16640}, {16004, 16640}, {16005, 16837}, {65507, 66339}})
+    for (const auto& [payload, cost] : std::initializer_list<std::pair<unsigned, unsigned>>{{0, 832},
+                                                                                            {197, 832},
+                                                                                            {198, 1280},
+                                                                                            {645, 1280},
+                                                                                            {646, 2304},
+                                                                                            {1669, 2304},
+                                                                                            {1670, 4352},
+                                                                                            {3717, 4352},
+                                                                                            {3718, 8448},
+                                                                                            {7813, 8448},
+                                                                                            {7814, 16640},
+                                                                                            {16004, 16640},
+                                                                                            {16005, 16837},
+                                                                                            {65507, 66339}})
         EXPECT_EQ(truesize(payload, ip_family::v4), cost) << payload;
-    for (const auto& [payload, cost] : std::initializer_list<std::pair<unsigned, unsigned>>{
-             {184, 832}, {185, 1280}, {632, 1280}, {633, 2304}, {3705, 8448}, {7800, 8448}, {7801, 16640}, {15991, 16640}, {15992, 16824}})
+    for (const auto& [payload, cost] : std::initializer_list<std::pair<unsigned, unsigned>>{{184, 832},
+                                                                                            {185, 1280},
+                                                                                            {632, 1280},
+                                                                                            {633, 2304},
+                                                                                            {3705, 8448},
+                                                                                            {7800, 8448},
+                                                                                            {7801, 16640},
+                                                                                            {15991, 16640},
+                                                                                            {15992, 16824}})
         EXPECT_EQ(truesize(payload, ip_family::v6), cost) << payload;
 }
 
@@ -138,9 +156,12 @@ TEST_F(socket_test, path_mtu_disciplines) {
         long fits, sent_more;  // what sending mtu - 28 and one more gives
         bool df_small, df_large;
     };
-    for (const auto& e : {expectation{IP_PMTUDISC_DONT, 972, 973, false, false}, {IP_PMTUDISC_WANT, 972, 973, true, false},
-                          {IP_PMTUDISC_DO, 972, -EMSGSIZE, true, true}, {IP_PMTUDISC_PROBE, 972, 973, true, true},
-                          {IP_PMTUDISC_INTERFACE, 972, 973, false, false}, {IP_PMTUDISC_OMIT, 972, 973, false, false}}) {
+    for (const auto& e : {expectation{IP_PMTUDISC_DONT, 972, 973, false, false},
+                          {IP_PMTUDISC_WANT, 972, 973, true, false},
+                          {IP_PMTUDISC_DO, 972, -EMSGSIZE, true, true},
+                          {IP_PMTUDISC_PROBE, 972, 973, true, true},
+                          {IP_PMTUDISC_INTERFACE, 972, 973, false, false},
+                          {IP_PMTUDISC_OMIT, 972, 973, false, false}}) {
         auto a = make();
         a.set(IPPROTO_IP, IP_MTU_DISCOVER, e.rule);
         EXPECT_EQ(a.sendto(std::string(972, 'x'), in4("198.18.0.2", 9)), e.fits) << e.rule;
@@ -151,7 +172,9 @@ TEST_F(socket_test, path_mtu_disciplines) {
         EXPECT_EQ(first->identification.host(), e.df_small ? 0 : 0x1234);
         if (sent.size() > 1) { EXPECT_EQ(sent[1].header<wire::ipv4_header>(0)->dont_fragment(), e.df_large) << e.rule; }
         const bool interface_counts = e.rule == IP_PMTUDISC_PROBE || e.rule == IP_PMTUDISC_INTERFACE;
-        EXPECT_EQ(a.sendto(std::string(1473, 'x'), in4("198.18.0.2", 9)), interface_counts || e.rule == IP_PMTUDISC_DO ? -EMSGSIZE : 1473) << e.rule;
+        EXPECT_EQ(a.sendto(std::string(1473, 'x'), in4("198.18.0.2", 9)),
+                  interface_counts || e.rule == IP_PMTUDISC_DO ? -EMSGSIZE : 1473)
+            << e.rule;
         host.free_held();
         a.connect(in4("198.18.0.2", 9));
         EXPECT_EQ(a.get(IPPROTO_IP, IP_MTU), e.rule < IP_PMTUDISC_PROBE ? 1000 : 1500);
@@ -365,7 +388,8 @@ TEST_F(socket_test, frame_puts_headers_before_payloads) {
     a.bind(in4("198.18.0.1", 5000));
     const rcu_domain::read_guard guard(host.rcu());
     const endpoint nobody = at("198.18.0.2", 0);
-    outgoing all[3] = {{payload(host, "one"), &peer}, {payload(host, "two", 0), &peer}, {payload(host, "three"), &nobody}};
+    outgoing all[3] = {
+        {payload(host, "one"), &peer}, {payload(host, "two", 0), &peer}, {payload(host, "three"), &nobody}};
     int error = 0;
     EXPECT_EQ(a->frame(all, &error), 2u);
     EXPECT_EQ(error, EINVAL);

@@ -26,8 +26,8 @@ public:
     id schedule(time_point due, callback call);
     /// False if it has run already or was cancelled.
     bool cancel(const id& which) { return timers_.erase(which) != 0; }
-    /// Calls what is due, in order of time, then of scheduling; returns how many. A callback may schedule and cancel; what it
-    /// schedules waits for the next run even if it is due, so that a run ends.
+    /// Calls what is due, in order of time, then of scheduling; returns how many. A callback may schedule and cancel;
+    /// what it schedules waits for the next run even if it is due, so that a run ends.
     std::size_t run(time_point now);
     std::optional<time_point> next_due() const;
     std::size_t size() const { return timers_.size(); }

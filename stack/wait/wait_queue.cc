@@ -65,8 +65,8 @@ unsigned wait_queue::wake(std::uint32_t events, unsigned exclusive) {
 namespace {
 
 long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* deadline) {
-    return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value, deadline, nullptr,
-                   FUTEX_BITSET_MATCH_ANY);
+    return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value, deadline,
+                   nullptr, FUTEX_BITSET_MATCH_ANY);
 }
 
 timespec to_timespec(time_point t) {
@@ -89,7 +89,8 @@ void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
 
 sleeper::woken sleeper::sleep_until(time_point deadline) {
     if (spin_ > nanoseconds(0)) {
-        for (const time_point stop = std::min(monotonic_clock::now() + spin_, deadline); monotonic_clock::now() < stop; rte_pause())
+        for (const time_point stop = std::min(monotonic_clock::now() + spin_, deadline); monotonic_clock::now() < stop;
+             rte_pause())
             if (state_.load(std::memory_order_acquire) == told) return woken::event;
     }
     std::uint32_t expected = idle;

@@ -43,7 +43,8 @@ public:
     void remove(waiter& w);
 
     /// Does anybody wait? Cheap. The waker must have published what it wakes for with a sequentially consistent
-    /// read-modify-write or fence before it asks; a waiter must look again (sequentially consistent) after it was added.
+    /// read-modify-write or fence before it asks; a waiter must look again (sequentially consistent) after it was
+    /// added.
     bool active() const { return waiting_.load(std::memory_order_seq_cst) != 0; }
     /// Wakes every normal waiter and up to `exclusive` exclusive ones (0 = all). Returns how many took it.
     unsigned wake(std::uint32_t events, unsigned exclusive = 1);
@@ -60,13 +61,15 @@ private:
 class sleeper final : public waiter {
 public:
     /// `interest`: the poll(2) events it sleeps for.
-    explicit sleeper(nanoseconds spin = nanoseconds(0), std::uint32_t interest = ~0u) : spin_(spin), interest_(interest) {}
-    /// Takes an event of its interest (or unspecified) unless an earlier one still stands: two exclusive wake-ups reach two
-    /// sleepers.
+    explicit sleeper(nanoseconds spin = nanoseconds(0), std::uint32_t interest = ~0u)
+        : spin_(spin), interest_(interest) {}
+    /// Takes an event of its interest (or unspecified) unless an earlier one still stands: two exclusive wake-ups reach
+    /// two sleepers.
     bool notify(std::uint32_t events) override;
     enum class woken : std::uint8_t { event, timeout, signal };
-    /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran. Without a
-    /// deadline a handler installed with SA_RESTART does not end the sleep, as it does not end a blocking recv(2).
+    /// Sleeps until notified, the deadline (CLOCK_MONOTONIC; time_point::max() = never) or a signal handler ran.
+    /// Without a deadline a handler installed with SA_RESTART does not end the sleep, as it does not end a blocking
+    /// recv(2).
     woken sleep_until(time_point deadline);
     /// Forgets an earlier notification: before looking again.
     void rearm();
