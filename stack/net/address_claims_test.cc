@@ -16,7 +16,11 @@ protected:
     }
     address_state state(const ip_address& a) const { return map->find_address(a, p0)->state->load(); }
     nd_frame others_probe() const {
-        return {.type = wire::icmp6::neighbor_solicitation, .source = ip("::"), .destination = ip("ff02::1:ff00:40"), .target = new6, .link = {}};
+        return {.type = wire::icmp6::neighbor_solicitation,
+                .source = ip("::"),
+                .destination = ip("ff02::1:ff00:40"),
+                .target = new6,
+                .link = {}};
     }
 };
 
@@ -88,7 +92,8 @@ TEST_F(claims_test, ipv6_detection_succeeds) {
 TEST_F(claims_test, ipv6_is_defended) {
     add("2001:db8::40/64", address_state::tentative);
     tick();
-    EXPECT_EQ(hear(nd_frame{.destination = ip("ff02::1"), .target = new6, .flags = wire::nd_override}), drop_reason::nd_ignored);
+    EXPECT_EQ(hear(nd_frame{.destination = ip("ff02::1"), .target = new6, .flags = wire::nd_override}),
+              drop_reason::nd_ignored);
     EXPECT_EQ(state(new6), address_state::duplicate);
     pass(10s);
     EXPECT_EQ(state(new6), address_state::duplicate);
@@ -152,7 +157,8 @@ TEST_F(claims_test, ipv4_is_in_use) {
             ASSERT_TRUE(b.add_address(p0, prefix("198.18.0.40/24"), address_state::tentative));
         });
         tick();
-        EXPECT_EQ(hear({.operation = operation, .sender_ip = new4, .target_ip = ip("198.18.0.9")}), drop_reason::arp_ignored);
+        EXPECT_EQ(hear({.operation = operation, .sender_ip = new4, .target_ip = ip("198.18.0.9")}),
+                  drop_reason::arp_ignored);
         EXPECT_EQ(state(new4), address_state::duplicate);
         pass(5s);
         EXPECT_EQ(state(new4), address_state::duplicate);
@@ -202,7 +208,9 @@ TEST_F(claims_test, other_changes_do_not_start_anew) {
     tick();
     for (int i = 0; i < 3; i++) {
         pass(300ms);
-        change([&](topology_builder& b) { ASSERT_TRUE(b.add_route({ip_prefix{ip("10.0.0.0"), static_cast<std::uint8_t>(8 + i)}, {}, p0})); });
+        change([&](topology_builder& b) {
+            ASSERT_TRUE(b.add_route({ip_prefix{ip("10.0.0.0"), static_cast<std::uint8_t>(8 + i)}, {}, p0}));
+        });
     }
     pass(100ms);
     EXPECT_EQ(state(new6), address_state::preferred);
@@ -224,7 +232,8 @@ TEST_F(claims_test, the_loopback_is_not_claimed) {
 
 TEST_F(claims_test, thousands_are_announced_in_portions) {
     change([](topology_builder& b) {
-        for (int i = 0; i < 200; i++) ASSERT_TRUE(b.add_address(p0, prefix("198.18.0." + std::to_string(i + 10) + "/24")));
+        for (int i = 0; i < 200; i++)
+            ASSERT_TRUE(b.add_address(p0, prefix("198.18.0." + std::to_string(i + 10) + "/24")));
     });
     tick();
     EXPECT_EQ(out.frames.size(), 64u);

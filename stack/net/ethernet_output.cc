@@ -7,7 +7,8 @@
 
 namespace skua::net {
 
-bool prepend_ethernet(packet::packet& p, const mac_address& destination, const mac_address& source, wire::ether_type type) {
+bool prepend_ethernet(packet::packet& p, const mac_address& destination, const mac_address& source,
+                      wire::ether_type type) {
     auto* at = p.prepend(sizeof(wire::ethernet_header));
     if (!at) return false;
     *reinterpret_cast<wire::ethernet_header*>(at) = {destination, source, be16(static_cast<std::uint16_t>(type))};

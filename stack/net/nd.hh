@@ -12,13 +12,13 @@ namespace skua::net {
 
 extern const ip_address all_nodes;  // ff02::1
 
-/// A neighbour solicitation from `out`. `to` nullptr: to the solicited-node group of the target. `source` ::: a probe of
-/// duplicate address detection. Sends nothing if there is no packet to be had.
-void send_solicitation(const context& c, sender& via, const interface& out, const ip_address& source, const ip_address& target,
-                       const mac_address* to);
+/// A neighbour solicitation from `out`. `to` nullptr: to the solicited-node group of the target. `source` ::: a probe
+/// of duplicate address detection. Sends nothing if there is no packet to be had.
+void send_solicitation(const context& c, sender& via, const interface& out, const ip_address& source,
+                       const ip_address& target, const mac_address* to);
 
-/// A neighbour advertisement of our `target`. `to` nullptr: to the group's MAC address if `destination` is one, else by the
-/// way that any datagram takes.
+/// A neighbour advertisement of our `target`. `to` nullptr: to the group's MAC address if `destination` is one, else by
+/// the way that any datagram takes.
 void send_advertisement(const context& c, sender& via, const interface& out, const ip_address& target,
                         const ip_address& destination, std::uint32_t flags, const mac_address* to);
 

@@ -72,7 +72,10 @@ std::optional<ip_address> source_of_parked(const neighbour& n, const topology& m
 }  // namespace
 
 neighbour_table::neighbour_table(rcu_domain& rcu, random_source& random, neighbour_options options)
-    : options_(options), cache_(rcu, random, options.max_entries), claims_(options.claims), reachable_time_(options.base_reachable_time) {}
+    : options_(options),
+      cache_(rcu, random, options.max_entries),
+      claims_(options.claims),
+      reachable_time_(options.base_reachable_time) {}
 
 neighbour_table::~neighbour_table() {
     cache_.for_all([](neighbour& n) {
@@ -143,11 +146,12 @@ neighbour* neighbour_table::add(std::uint32_t ifindex, const ip_address& a, cons
     return cache_.add(ifindex, a);
 }
 
-/// Makes a place by giving up who is least likely to be missed: a scan of addresses pushes out its own unanswered entries,
-/// and those that nobody sends to any more, but none in use.
+/// Makes a place by giving up who is least likely to be missed: a scan of addresses pushes out its own unanswered
+/// entries, and those that nobody sends to any more, but none in use.
 bool neighbour_table::evict(const context& c, sender& out) {
     neighbour* victim = cache_.first(failed);
-    if (!victim && cache_.count(incomplete) * incomplete_share >= options_.max_entries) victim = cache_.first(incomplete);
+    if (!victim && cache_.count(incomplete) * incomplete_share >= options_.max_entries)
+        victim = cache_.first(incomplete);
     if (!victim) {
         while ((victim = cache_.first(stale)) && victim->used.load(std::memory_order_relaxed)) start_delay(*victim, c);
     }
@@ -217,7 +221,8 @@ void neighbour_table::solicit(neighbour& n, const context& c, sender& out) {
         source = *chosen;
     }
     if (n.address.is_v4())
-        send_arp_request(out, *on, link.state == probe ? link.mac : mac_address::broadcast(), source->v4(), n.address.v4());
+        send_arp_request(out, *on, link.state == probe ? link.mac : mac_address::broadcast(), source->v4(),
+                         n.address.v4());
     else send_solicitation(c, out, *on, *source, n.address, link.state == probe ? &link.mac : nullptr);
 }
 
@@ -248,7 +253,8 @@ void neighbour_table::expire(neighbour& n, const context& c, sender& out) {
     cache_.enter(n, link, due_in(link.state, c.now));
 }
 
-void neighbour_table::park(packet::packet datagram, std::uint32_t ifindex, const ip_address& next_hop, const context& c, sender& out) {
+void neighbour_table::park(packet::packet datagram, std::uint32_t ifindex, const ip_address& next_hop, const context& c,
+                           sender& out) {
     const interface* on = c.map.by_index(ifindex);
     if (!on) return out.drop(std::move(datagram), drop_reason::tx_no_route);
     neighbour* n = cache_.find(ifindex, next_hop);
@@ -256,7 +262,8 @@ void neighbour_table::park(packet::packet datagram, std::uint32_t ifindex, const
         if (n->state() == stale) start_delay(*n, c);
         return send(std::move(datagram), n->now().mac, *on, type_of(next_hop), out);
     }
-    if (!n && !(n = add(ifindex, next_hop, c, out))) return out.drop(std::move(datagram), drop_reason::neigh_table_full);
+    if (!n && !(n = add(ifindex, next_hop, c, out)))
+        return out.drop(std::move(datagram), drop_reason::neigh_table_full);
     if (n->parked >= options_.queue_packets && n->parked > 0) out.drop(unpark(*n), drop_reason::neigh_queue_full);
     append(*n, std::move(datagram));
     if (n->state() == incomplete) return;
@@ -273,7 +280,8 @@ void neighbour_table::tick(const context& c, sender& out) {
     if (c.now >= next_draw_) {
         next_draw_ = c.now + draw_interval;
         const auto base = options_.base_reachable_time.count();
-        reachable_time_ = nanoseconds(base / 2 + static_cast<std::int64_t>(c.random.below(static_cast<std::uint64_t>(base) + 1)));
+        reachable_time_ =
+            nanoseconds(base / 2 + static_cast<std::int64_t>(c.random.below(static_cast<std::uint64_t>(base) + 1)));
     }
     if (stale_used_.load(std::memory_order_relaxed) && c.now >= next_look_) look_for_used(c);
     for (const auto s : timed)

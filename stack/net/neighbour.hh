@@ -1,7 +1,8 @@
-// The neighbour machine: one for ARP and neighbour discovery (RFC 826, RFC 4861 §7.3), with duplicate address detection.
+// The neighbour machine: one for ARP and neighbour discovery (RFC 826, RFC 4861 §7.3), with duplicate address
+// detection.
 //
-// Owned by one shard, which alone changes it; other shards look up MAC addresses under RCU and hand the owner the frames
-// and the unresolved datagrams.
+// Owned by one shard, which alone changes it; other shards look up MAC addresses under RCU and hand the owner the
+// frames and the unresolved datagrams.
 #pragma once
 
 #include <atomic>
@@ -25,8 +26,10 @@ struct neighbour_options {
     nanoseconds retransmit_time = std::chrono::seconds(1);
     nanoseconds base_reachable_time = std::chrono::seconds(30);  // a random 0.5 to 1.5 of it is used (RFC 4861 §6.3.2)
     nanoseconds delay_first_probe_time = std::chrono::seconds(5);
-    nanoseconds gc_stale_time = std::chrono::seconds(60);  // a stale or failed entry is forgotten when unused for this long
-    nanoseconds arp_lock_time = std::chrono::seconds(1);   // no other MAC address for so long, unless announced (Linux: locktime)
+    /// A stale or failed entry is forgotten when unused for this long.
+    nanoseconds gc_stale_time = std::chrono::seconds(60);
+    /// ARP: no other MAC address is taken for so long, unless announced (Linux: locktime).
+    nanoseconds arp_lock_time = std::chrono::seconds(1);
     claim_options claims;
 };
 
@@ -73,13 +76,15 @@ public:
     /// Keeps an IP datagram (IP header first) until its next hop is known, then transmits it as a frame, or drops it:
     /// neigh_queue_full the oldest of too many, neigh_table_full no entry to be had, neigh_failed nobody answered,
     /// tx_no_route no such interface.
-    void park(packet::packet datagram, std::uint32_t ifindex, const ip_address& next_hop, const context& c, sender& out);
+    void park(packet::packet datagram, std::uint32_t ifindex, const ip_address& next_hop, const context& c,
+              sender& out);
     /// An ARP frame; the ARP header begins at about.l3_offset. held: it was used or answered. Drops: arp_malformed;
     /// arp_ignored it told us nothing.
     packet::verdict arp_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out);
     /// An ICMPv6 message of neighbour discovery at about.l4_offset; its checksum is good and icmp_input has counted it.
     /// held: it was used or answered.
-    /// Drops: nd_malformed RFC 4861 §7.1 says to; nd_ignored it told us nothing (router advertisements and redirects too).
+    /// Drops: nd_malformed RFC 4861 §7.1 says to; nd_ignored it told us nothing (router advertisements and redirects
+    /// too).
     packet::verdict nd_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out);
     /// What is due. Costs a few loads when nothing is.
     void tick(const context& c, sender& out);
@@ -112,11 +117,11 @@ private:
     void learn(neighbour& n, const neighbour_link& link, const context& c, sender& out);
     time_point due_in(neighbour_state s, time_point now) const;
 
-    bool heard_arp(const ip_address& from, const mac_address& mac, bool create, bool confirmed, bool announced, const context& c,
-                   std::uint32_t ifindex, sender& out);
+    bool heard_arp(const ip_address& from, const mac_address& mac, bool create, bool confirmed, bool announced,
+                   const context& c, std::uint32_t ifindex, sender& out);
     packet::verdict answer_arp(packet::packet& p, const packet::rx_info& about, const interface& in, sender& out);
-    packet::verdict solicited(packet::packet& p, const packet::rx_info& about, const interface& in, const ip_address& target,
-                              const mac_address* link, const context& c, sender& out);
+    packet::verdict solicited(packet::packet& p, const packet::rx_info& about, const interface& in,
+                              const ip_address& target, const mac_address* link, const context& c, sender& out);
     packet::verdict advertised(packet::packet& p, const interface& in, const ip_address& target, std::uint32_t flags,
                                const mac_address* link, const context& c, sender& out);
 

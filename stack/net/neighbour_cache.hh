@@ -18,7 +18,9 @@
 namespace skua::net {
 
 /// RFC 4861 §7.3.2; failed and permanent are Linux's NUD_FAILED and NUD_PERMANENT.
-enum class neighbour_state : std::uint8_t { none, incomplete, reachable, stale, delay, probe, failed, permanent, count_ };
+enum class neighbour_state : std::uint8_t {
+    none, incomplete, reachable, stale, delay, probe, failed, permanent, count_
+};
 
 /// May packets be sent to its MAC address?
 constexpr bool is_usable(neighbour_state s) {
@@ -60,12 +62,13 @@ static_assert(sizeof(neighbour_link) == 8 && std::atomic<neighbour_link>::is_alw
 /// Single owner; find() and for_all() by any thread under RCU.
 class neighbour_cache {
 public:
-    /// `limit`: entries that add() may be brought to by packets; a quarter more waits for readers to go or serves static
-    /// entries.
+    /// `limit`: entries that add() may be brought to by packets; a quarter more waits for readers to go or serves
+    /// static entries.
     neighbour_cache(rcu_domain& rcu, random_source& random, std::size_t limit);
 
     neighbour* find(std::uint32_t ifindex, const ip_address& a) const {
-        return table_.find(hash_(a, ifindex), [&](const neighbour& n) { return n.ifindex == ifindex && n.address == a; });
+        return table_.find(hash_(a, ifindex),
+                           [&](const neighbour& n) { return n.ifindex == ifindex && n.address == a; });
     }
     template <class Visit>
     void for_all(Visit&& visit) const {
@@ -81,7 +84,8 @@ public:
 
     bool full() const { return table_.size() >= limit_; }
     std::size_t size() const { return table_.size(); }
-    /// The entries of a state, in the order they entered it: since a state lasts one time for all, in the order they are due.
+    /// The entries of a state, in the order they entered it: since a state lasts one time for all, in the order they
+    /// are due.
     neighbour* first(neighbour_state s) const { return lists_[static_cast<std::size_t>(s)].first; }
     std::size_t count(neighbour_state s) const { return lists_[static_cast<std::size_t>(s)].count; }
 

@@ -253,7 +253,8 @@ TEST_F(neighbour_states, asks_with_the_address_the_datagram_is_from) {
     const ip_address from[] = {ip("198.18.0.8"), ip("127.0.0.1"), ip("203.0.113.1")};
     const ip_address asked_with[] = {from[0], own4, own4};
     for (int i = 0; i < 3; i++) {
-        table->park(datagram(from[i], ip("198.18.0.10" + std::to_string(i))), p0, ip("198.18.0.10" + std::to_string(i)), ctx(), out);
+        table->park(datagram(from[i], ip("198.18.0.10" + std::to_string(i))), p0, ip("198.18.0.10" + std::to_string(i)),
+                    ctx(), out);
         EXPECT_EQ(ip_address(arp(out.frames.back()).sender_ip), asked_with[i]);
     }
     table->park(datagram(ip("2001:db8::8"), peer6), p0, peer6, ctx(), out);

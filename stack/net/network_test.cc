@@ -77,7 +77,9 @@ TEST_F(network_test, writers_from_several_threads) {
         writers.emplace_back([&, w] {
             for (int i = 0; i < 40; i++)
                 EXPECT_TRUE(net.change([&](topology_builder& b) {
-                    return b.add_address(2, ip_prefix{ipv4_address(10, static_cast<std::uint8_t>(w), 0, static_cast<std::uint8_t>(i + 1)), 32});
+                    return b.add_address(2, ip_prefix{ipv4_address(10, static_cast<std::uint8_t>(w), 0,
+                                                                   static_cast<std::uint8_t>(i + 1)),
+                                                      32});
                 }));
         });
     for (auto& w : writers) w.join();

@@ -35,8 +35,12 @@ public:
     };
     explicit fake_sender(rte_mempool* pool) : pool_(pool) {}
 
-    void output(packet::packet datagram, std::uint32_t out_ifindex) override { outputs.push_back({std::move(datagram), out_ifindex}); }
-    void transmit(packet::packet frame, const interface& out) override { frames.push_back({std::move(frame), out.index}); }
+    void output(packet::packet datagram, std::uint32_t out_ifindex) override {
+        outputs.push_back({std::move(datagram), out_ifindex});
+    }
+    void transmit(packet::packet frame, const interface& out) override {
+        frames.push_back({std::move(frame), out.index});
+    }
     void drop(packet::packet p, drop_reason why) override { drops.push_back({std::move(p), why}); }
     packet::packet allocate(std::uint32_t length) override {
         return out_of_packets ? packet::packet() : packet::allocate(pool_, length);
@@ -70,8 +74,8 @@ inline std::string bytes_of(const packet::packet& p) {
     return out;
 }
 
-/// One host: interface 2 "p0" (port 0, 02:00:00:00:00:01, 198.18.0.1/24, 2001:db8::1/64, fe80::1/64) and whatever a test
-/// adds by change(). The clock stands still until advance(). At the end no mbuf may be missing.
+/// One host: interface 2 "p0" (port 0, 02:00:00:00:00:01, 198.18.0.1/24, 2001:db8::1/64, fe80::1/64) and whatever a
+/// test adds by change(). The clock stands still until advance(). At the end no mbuf may be missing.
 class net_test : public testing::Test {
 protected:
     static constexpr std::uint32_t p0 = 2;
@@ -117,7 +121,9 @@ protected:
 private:
     static packet::pool make_pool() {
         static unsigned serial = 0;
-        return std::move(packet::make_pool("net-test-" + std::to_string(serial++), 1023, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY, 0).value());
+        return std::move(packet::make_pool("net-test-" + std::to_string(serial++), 1023, 2048 + RTE_PKTMBUF_HEADROOM,
+                                           SOCKET_ID_ANY, 0)
+                             .value());
     }
 };
 

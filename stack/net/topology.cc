@@ -36,7 +36,8 @@ const ip_address all_hosts = ipv4_address(224, 0, 0, 1);
 
 bool is_all_nodes(const ip_address& group) {  // ff01::1, ff02::1
     const auto& b = group.bytes();
-    return b[0] == 0xff && (b[1] == 1 || b[1] == 2) && b[15] == 1 && std::all_of(b.begin() + 2, b.end() - 1, [](auto v) { return v == 0; });
+    return b[0] == 0xff && (b[1] == 1 || b[1] == 2) && b[15] == 1 &&
+           std::all_of(b.begin() + 2, b.end() - 1, [](auto v) { return v == 0; });
 }
 
 }  // namespace
@@ -48,7 +49,10 @@ ip_address solicited_node_group(const ip_address& a) {
 }
 
 topology::tables::tables(std::vector<interface> all, std::vector<route> configured_routes)
-    : serial(next_serial()), interfaces(by_ascending_index(std::move(all))), configured(std::move(configured_routes)), routes(configured) {
+    : serial(next_serial()),
+      interfaces(by_ascending_index(std::move(all))),
+      configured(std::move(configured_routes)),
+      routes(configured) {
     fill_indices();
     fill_addresses();
     fill_routes();
@@ -69,7 +73,8 @@ void topology::tables::fill_indices() {
 }
 
 void topology::tables::learn(const known_address& k) {
-    if (k.as != role::own && find(k.address, k.as, k.ifindex)) return;  // several addresses may share a group or a subnet
+    // Several addresses may share a group or a subnet.
+    if (k.as != role::own && find(k.address, k.as, k.ifindex)) return;
     std::size_t at = slot_of(k.address);
     while (known[at].ifindex != 0) at = (at + 1) & (known.size() - 1);
     known[at] = k;
@@ -78,7 +83,8 @@ void topology::tables::learn(const known_address& k) {
 void topology::tables::fill_addresses() {
     std::size_t addresses = 0;
     for (const auto& i : interfaces) addresses += i.addresses.size();
-    known.resize(std::bit_ceil(std::max<std::size_t>(addresses * 4, 2)));  // each brings one of its own and a broadcast or group
+    // Each brings one entry of its own and one of a broadcast or a group.
+    known.resize(std::bit_ceil(std::max<std::size_t>(addresses * 4, 2)));
     for (const auto& i : interfaces)
         for (const auto& a : i.addresses) {
             const auto& own = a.prefix.address;
@@ -95,12 +101,15 @@ void topology::tables::fill_routes() {
             const bool v4 = a.prefix.address.is_v4();
             const ip_prefix net{a.prefix.network(), a.prefix.length};
             if (net.length == (v4 ? 32 : 128)) continue;
-            const auto same = [&](const route& r) { return r.destination == net && r.ifindex == i.index && !r.gateway; };
+            const auto same = [&](const route& r) {
+                return r.destination == net && r.ifindex == i.index && !r.gateway;
+            };
             // Metrics as the kernel gives them (fib_add_ifaddr, addrconf_prefix_route).
             if (std::ranges::none_of(routes, same)) routes.push_back({net, {}, i.index, {}, v4 ? 0u : 256u});
         }
     }
-    std::ranges::stable_sort(routes, {}, [](const route& r) { return std::tuple(r.destination.address, r.destination.length, r.metric); });
+    std::ranges::stable_sort(
+        routes, {}, [](const route& r) { return std::tuple(r.destination.address, r.destination.length, r.metric); });
 
     const std::string name = "skua-" + std::to_string(serial);
     const int nodes = static_cast<int>(routes.size() * 2 + 1);  // a fork for each, at most
@@ -189,11 +198,13 @@ result<path> topology::route_to(const ip_address& to, std::uint32_t out_ifindex)
 
     if (to.is_any() || is_local(to)) {
         // The same link-local address may be ours on one link and a neighbour's on another.
-        const bool elsewhere = !to.is_v4() && to.is_link_local() && out && !out->is_loopback() && !tables_->usable(to, out_ifindex);
+        const bool elsewhere =
+            !to.is_v4() && to.is_link_local() && out && !out->is_loopback() && !tables_->usable(to, out_ifindex);
         if (!elsewhere) {
             const bool v4 = to.is_v4();
             const ip_address self = !to.is_any() ? to : v4 ? loopback_v4 : ip_address::parse("::1").value();
-            return path{by_index(loopback_ifindex), self, destination_kind::local, v4 && self.is_loopback() ? loopback_v4 : self};
+            return path{by_index(loopback_ifindex), self, destination_kind::local,
+                        v4 && self.is_loopback() ? loopback_v4 : self};
         }
     }
     if (const auto* b = tables_->find(to, tables::role::broadcast, out_ifindex))
@@ -214,7 +225,8 @@ result<path> topology::group_path(const ip_address& to, const interface* out) co
     if (r && (to.is_v4() || r->destination.length >= 8)) return path{by_index(r->ifindex), to, kind, r->source};
     if (to.is_v4()) return fail(ENETUNREACH);
     for (const auto& i : interfaces())
-        if (!i.is_loopback() && std::ranges::any_of(i.addresses, [](const auto& a) { return !a.prefix.address.is_v4(); }))
+        if (!i.is_loopback() &&
+            std::ranges::any_of(i.addresses, [](const auto& a) { return !a.prefix.address.is_v4(); }))
             return path{&i, to, kind, {}};
     return fail(ENETUNREACH);
 }

@@ -17,8 +17,8 @@ namespace skua::net {
 inline constexpr std::uint16_t no_port = 0xffff;
 inline constexpr std::uint32_t loopback_ifindex = 1;  // "lo", as on Linux
 
-/// State of an address under duplicate address detection (RFC 4862 §5.4, RFC 5227). Shared by all pictures that hold the
-/// address; changed by the neighbour machine only.
+/// State of an address under duplicate address detection (RFC 4862 §5.4, RFC 5227). Shared by all pictures that hold
+/// the address; changed by the neighbour machine only.
 enum class address_state : std::uint8_t { tentative, preferred, duplicate };
 
 struct interface_address {
@@ -88,8 +88,8 @@ public:
     const interface_address* find_address(const ip_address& a, std::uint32_t ifindex) const;
     /// Limited broadcast, or the directed broadcast of one of this interface's IPv4 subnets (0 = of any interface).
     bool is_broadcast(const ip_address& a, std::uint32_t ifindex = 0) const;
-    /// Is a multicast group received here without anyone joining: all-hosts 224.0.0.1, all-nodes ff02::1 and ff01::1, and
-    /// the solicited-node groups of our own addresses (tentative ones too).
+    /// Is a multicast group received here without anyone joining: all-hosts 224.0.0.1, all-nodes ff02::1 and ff01::1,
+    /// and the solicited-node groups of our own addresses (tentative ones too).
     bool is_joined(const ip_address& group, std::uint32_t ifindex) const;
 
     /// Way to `to`, by longest prefix, then lowest metric. `out_ifindex` != 0 restricts it to that interface
@@ -98,8 +98,9 @@ public:
     /// destination without a route through `out_ifindex` is taken to be on link there; IPv6 multicast without an
     /// interface leaves by the first that has an IPv6 address, IPv4 multicast and limited broadcast go by route.
     result<path> route_to(const ip_address& to, std::uint32_t out_ifindex = 0) const;
-    /// Source address for a way: its preferred one, else RFC 6724 §5 rules 1, 2, 3, 5, 8 for IPv6 and, for IPv4, the address
-    /// on the subnet of the next hop, else the first of the interface, else the first of any. Error: EADDRNOTAVAIL.
+    /// Source address for a way: its preferred one, else RFC 6724 §5 rules 1, 2, 3, 5, 8 for IPv6 and, for IPv4, the
+    /// address on the subnet of the next hop, else the first of the interface, else the first of any. Error:
+    /// EADDRNOTAVAIL.
     result<ip_address> source_for(const ip_address& to, const path& way) const;
 
 private:
@@ -123,8 +124,8 @@ public:
     result<void> remove_interface(std::uint32_t ifindex);
     /// For changes of MTU, MAC and offloads; nullptr if there is none.
     interface* find(std::uint32_t ifindex);
-    /// `state`: tentative starts duplicate address detection when the neighbour machine sees it. Errors: ENODEV; EEXIST;
-    /// EINVAL (multicast, unspecified).
+    /// `state`: tentative starts duplicate address detection when the neighbour machine sees it. Errors: ENODEV;
+    /// EEXIST; EINVAL (multicast, unspecified).
     result<void> add_address(std::uint32_t ifindex, const ip_prefix& p, address_state state = address_state::preferred);
     /// Routes that prefer it as their source go with it (Linux: fib_sync_down_addr). Error: EADDRNOTAVAIL.
     result<void> remove_address(std::uint32_t ifindex, const ip_address& a);

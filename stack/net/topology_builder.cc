@@ -51,9 +51,11 @@ interface* topology_builder::find(std::uint32_t ifindex) {
 
 result<std::uint32_t> topology_builder::add_interface(interface i) {
     if (i.index == 0) i.index = std::ranges::max(interfaces_, {}, &interface::index).index + 1;
-    if (!mtu_fits(i) || i.vlan > maximum_vlan || i.name.empty() || i.name.size() > maximum_name || !i.addresses.empty()) return fail(EINVAL);
+    if (!mtu_fits(i) || i.vlan > maximum_vlan || i.name.empty() || i.name.size() > maximum_name || !i.addresses.empty())
+        return fail(EINVAL);
     for (const auto& other : interfaces_)
-        if (other.index == i.index || other.name == i.name || (i.port != no_port && other.port == i.port && other.vlan == i.vlan))
+        if (other.index == i.index || other.name == i.name ||
+            (i.port != no_port && other.port == i.port && other.vlan == i.vlan))
             return fail(EEXIST);
     interfaces_.push_back(std::move(i));
     return interfaces_.back().index;
@@ -78,7 +80,8 @@ result<void> topology_builder::add_address(std::uint32_t ifindex, const ip_prefi
 
 result<void> topology_builder::remove_address(std::uint32_t ifindex, const ip_address& a) {
     interface* i = find(ifindex);
-    if (!i || std::erase_if(i->addresses, [&](const auto& held) { return held.prefix.address == a; }) == 0) return fail(EADDRNOTAVAIL);
+    if (!i || std::erase_if(i->addresses, [&](const auto& held) { return held.prefix.address == a; }) == 0)
+        return fail(EADDRNOTAVAIL);
     if (std::ranges::none_of(interfaces_, [&](const auto& other) { return holds(other, a); }))
         std::erase_if(routes_, [&](const route& r) { return r.source == a; });
     return {};
@@ -100,19 +103,23 @@ result<void> topology_builder::add_route(const route& wanted) {
     route r = wanted;
     const auto& d = r.destination.address;
     if (!length_fits(r.destination)) return fail(EINVAL);
-    if ((r.gateway && r.gateway->is_v4() != d.is_v4()) || (r.source && r.source->is_v4() != d.is_v4())) return fail(EINVAL);
+    if ((r.gateway && r.gateway->is_v4() != d.is_v4()) || (r.source && r.source->is_v4() != d.is_v4()))
+        return fail(EINVAL);
     if ((r.ifindex != 0 || !r.gateway) && !find(r.ifindex)) return fail(ENODEV);
     if (r.gateway) {
         const auto own = [&](const interface& i) { return holds(i, *r.gateway); };
-        if (r.gateway->is_any() || r.gateway->is_multicast() || std::ranges::any_of(interfaces_, own)) return fail(EINVAL);
+        if (r.gateway->is_any() || r.gateway->is_multicast() || std::ranges::any_of(interfaces_, own))
+            return fail(EINVAL);
         const interface* link = link_of(*r.gateway, r.ifindex);
         if (!link) return fail(ENETUNREACH);
         r.ifindex = link->index;
     }
-    if (r.source && std::ranges::none_of(interfaces_, [&](const auto& i) { return holds(i, *r.source); })) return fail(EINVAL);
+    if (r.source && std::ranges::none_of(interfaces_, [&](const auto& i) { return holds(i, *r.source); }))
+        return fail(EINVAL);
     r.destination.address = r.destination.network();
     for (const auto& other : routes_)
-        if (other.destination == r.destination && other.metric == r.metric && other.ifindex == r.ifindex) return fail(EEXIST);
+        if (other.destination == r.destination && other.metric == r.metric && other.ifindex == r.ifindex)
+            return fail(EEXIST);
     routes_.push_back(r);
     return {};
 }

@@ -70,7 +70,8 @@ TEST_F(topology_builder_test, changes_of_an_interface) {
 TEST_F(topology_builder_test, addresses) {
     EXPECT_EQ(code(b.add_address(77, prefix("10.0.0.1/8"))), ENODEV);
     EXPECT_EQ(code(b.add_address(p0, prefix("198.18.0.1/16"))), EEXIST);
-    for (const char* p : {"0.0.0.0/8", "::/64", "224.0.0.1/24", "ff02::1/64", "255.255.255.255/32"}) EXPECT_EQ(code(b.add_address(p0, prefix(p))), EINVAL) << p;
+    for (const char* p : {"0.0.0.0/8", "::/64", "224.0.0.1/24", "ff02::1/64", "255.255.255.255/32"})
+        EXPECT_EQ(code(b.add_address(p0, prefix(p))), EINVAL) << p;
     EXPECT_EQ(code(b.add_address(p0, {ip("10.0.0.1"), 33})), EINVAL);
     EXPECT_EQ(code(b.add_address(loopback_ifindex, prefix("198.18.0.1/32"))), 0);
     EXPECT_EQ(code(b.remove_address(p0, ip("10.0.0.1"))), EADDRNOTAVAIL);

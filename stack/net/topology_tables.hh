@@ -62,9 +62,10 @@ struct topology::tables {
 private:
     friend class topology;
     std::size_t slot_of(const ip_address& a) const {
-        const auto product = static_cast<unsigned __int128>(a.high() ^ 0x9e3779b97f4a7c15) * (a.low_raw() ^ 0xd1b54a32d192ed03);
-        return static_cast<std::size_t>((static_cast<std::uint64_t>(product >> 64) ^ static_cast<std::uint64_t>(product)) *
-                                            0x9e3779b97f4a7c15 >> 32) & (known.size() - 1);
+        const auto product =
+            static_cast<unsigned __int128>(a.high() ^ 0x9e3779b97f4a7c15) * (a.low_raw() ^ 0xd1b54a32d192ed03);
+        const auto folded = static_cast<std::uint64_t>(product >> 64) ^ static_cast<std::uint64_t>(product);
+        return (folded * 0x9e3779b97f4a7c15 >> 32) & (known.size() - 1);
     }
     void learn(const known_address& k);
     void fill_indices();
@@ -78,7 +79,8 @@ private:
         for (; node; node = Parent(node)) {
             std::uint64_t n;
             Value(node, &n);
-            for (const route* r = &routes[n]; r != routes.data() + routes.size() && r->destination == routes[n].destination; ++r)
+            for (const route* r = &routes[n];
+                 r != routes.data() + routes.size() && r->destination == routes[n].destination; ++r)
                 if (ifindex == 0 || r->ifindex == ifindex) return r;
         }
         return nullptr;

@@ -15,13 +15,16 @@ protected:
             ASSERT_TRUE(b.add_interface({.index = vlan10, .name = "p1.10", .port = 1, .vlan = 10}));
             ASSERT_TRUE(b.add_address(p1, prefix("198.51.100.1/25")));
             ASSERT_TRUE(b.add_address(p1, prefix("2001:db8:1::1/64")));
-            ASSERT_TRUE(b.add_address(vlan10, prefix("fe80::1/64")));  // as p0 has it: same MAC address, same link-local one
+            // As p0 has it: same MAC address, same link-local one.
+            ASSERT_TRUE(b.add_address(vlan10, prefix("fe80::1/64")));
         });
     }
     void add_route(const route& r) {
         change([&](topology_builder& b) { ASSERT_TRUE(b.add_route(r)); });
     }
-    void set_state(std::uint32_t ifindex, std::string_view a, address_state s) { map->find_address(ip(a), ifindex)->state->store(s); }
+    void set_state(std::uint32_t ifindex, std::string_view a, address_state s) {
+        map->find_address(ip(a), ifindex)->state->store(s);
+    }
     std::string way(std::string_view to, std::uint32_t out_ifindex = 0) const {
         const auto p = map->route_to(ip(to), out_ifindex);
         if (!p) return p.error().code == ENETUNREACH ? "ENETUNREACH" : p.error().code == ENODEV ? "ENODEV" : "?";
@@ -51,14 +54,17 @@ TEST_F(topology_test, finds_far_and_colliding_indices) {
         for (std::uint32_t n = 0; n < 40; n++)
             ASSERT_TRUE(b.add_interface({.index = 0x10000 * (n + 1) + 2, .name = "x" + std::to_string(n)}));
     });
-    for (std::uint32_t n = 0; n < 40; n++) EXPECT_EQ(map->by_index(0x10000 * (n + 1) + 2)->name, "x" + std::to_string(n));
+    for (std::uint32_t n = 0; n < 40; n++)
+        EXPECT_EQ(map->by_index(0x10000 * (n + 1) + 2)->name, "x" + std::to_string(n));
     EXPECT_EQ(map->by_index(0x10000 * 41 + 2), nullptr);
     EXPECT_EQ(map->by_index(p0)->name, "p0");
 }
 
 TEST_F(topology_test, local_addresses) {
-    for (const char* a : {"198.18.0.1", "198.51.100.1", "2001:db8::1", "fe80::1", "127.0.0.1", "127.9.9.9", "::1"}) EXPECT_TRUE(map->is_local(ip(a))) << a;
-    for (const char* a : {"198.18.0.2", "0.0.0.0", "::", "::2", "2001:db8::2", "198.18.0.255", "128.0.0.1"}) EXPECT_FALSE(map->is_local(ip(a))) << a;
+    for (const char* a : {"198.18.0.1", "198.51.100.1", "2001:db8::1", "fe80::1", "127.0.0.1", "127.9.9.9", "::1"})
+        EXPECT_TRUE(map->is_local(ip(a))) << a;
+    for (const char* a : {"198.18.0.2", "0.0.0.0", "::", "::2", "2001:db8::2", "198.18.0.255", "128.0.0.1"})
+        EXPECT_FALSE(map->is_local(ip(a))) << a;
     EXPECT_EQ(map->holder(ip("198.51.100.1"))->index, p1);
     EXPECT_EQ(map->holder(ip("fe80::1"))->index, p0);
     EXPECT_EQ(map->holder(ip("198.18.0.2")), nullptr);
@@ -83,10 +89,13 @@ TEST_F(topology_test, only_usable_addresses_are_local) {
 TEST_F(topology_test, many_addresses) {
     change([](topology_builder& b) {
         for (int n = 0; n < 2000; n++)
-            ASSERT_TRUE(b.add_address(loopback_ifindex, prefix("10.1." + std::to_string(n / 250) + "." + std::to_string(n % 250) + "/32")));
+            ASSERT_TRUE(b.add_address(
+                loopback_ifindex, prefix("10.1." + std::to_string(n / 250) + "." + std::to_string(n % 250) + "/32")));
     });
-    for (int n = 0; n < 2000; n++) EXPECT_TRUE(map->is_local(ip("10.1." + std::to_string(n / 250) + "." + std::to_string(n % 250))));
-    for (int n = 0; n < 2000; n++) EXPECT_FALSE(map->is_local(ip("10.2." + std::to_string(n / 250) + "." + std::to_string(n % 250))));
+    for (int n = 0; n < 2000; n++)
+        EXPECT_TRUE(map->is_local(ip("10.1." + std::to_string(n / 250) + "." + std::to_string(n % 250))));
+    for (int n = 0; n < 2000; n++)
+        EXPECT_FALSE(map->is_local(ip("10.2." + std::to_string(n / 250) + "." + std::to_string(n % 250))));
 }
 
 TEST_F(topology_test, broadcasts) {
@@ -111,7 +120,9 @@ TEST_F(topology_test, groups_received_unasked) {
     EXPECT_TRUE(map->is_joined(ip("ff02::1:ff00:1"), p0));
     EXPECT_FALSE(map->is_joined(ip("ff02::1:ff00:1"), 0));
     EXPECT_FALSE(map->is_joined(ip("ff02::1:ff00:2"), p0));
-    change([](topology_builder& b) { ASSERT_TRUE(b.add_address(p0, prefix("2001:db8::ab:cdef/64"), address_state::tentative)); });
+    change([](topology_builder& b) {
+        ASSERT_TRUE(b.add_address(p0, prefix("2001:db8::ab:cdef/64"), address_state::tentative));
+    });
     EXPECT_TRUE(map->is_joined(ip("ff02::1:ffab:cdef"), p0));
     EXPECT_FALSE(map->is_joined(ip("ff02::1:ffab:cdef"), p1));
 }
@@ -140,7 +151,9 @@ TEST_F(topology_test, longest_prefix_then_metric) {
     EXPECT_EQ(way("10.9.9.9", p1), "p1 10.9.9.9 unicast");  // IPv4 without a route there: on link
     EXPECT_EQ(way("10.9.9.9", loopback_ifindex), "ENETUNREACH");
     const auto all = map->routes();
-    EXPECT_TRUE(std::is_sorted(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.destination.address < b.destination.address; }));
+    EXPECT_TRUE(std::is_sorted(all.begin(), all.end(), [](const auto& a, const auto& b) {
+        return a.destination.address < b.destination.address;
+    }));
 }
 
 TEST_F(topology_test, default_route_of_one_family_is_not_for_the_other) {
@@ -159,19 +172,22 @@ TEST_F(topology_test, many_routes_as_a_plain_search_finds_them) {
         for (int n = 0; n < 1000; n++) {
             const auto length = static_cast<std::uint8_t>(random.below(33));
             const ip_prefix p{ipv4_address(be32(static_cast<std::uint32_t>(random.below(1 << 20) << 12))), length};
-            const route r{{p.network(), length}, {}, random.below(2) ? p0 : p1, {}, static_cast<std::uint32_t>(random.below(4))};
+            const route r{
+                {p.network(), length}, {}, random.below(2) ? p0 : p1, {}, static_cast<std::uint32_t>(random.below(4))};
             if (r.destination.network().is_any() && length > 0) continue;
             if (b.add_route(r)) added.push_back(r);
         }
     });
     for (int n = 0; n < 5000; n++) {
-        const ip_address to = ipv4_address(be32(static_cast<std::uint32_t>(random.below(1 << 20) << 12 | random.below(4096))));
+        const ip_address to =
+            ipv4_address(be32(static_cast<std::uint32_t>(random.below(1 << 20) << 12 | random.below(4096))));
         if (to.is_multicast() || map->is_local(to) || map->is_broadcast(to) || to.is_any()) continue;
         const std::uint32_t only = random.below(3) == 0 ? p1 : 0;
         const route* best = nullptr;
         for (const auto& r : map->routes())
             if (r.destination.contains(to) && (only == 0 || r.ifindex == only) &&
-                (!best || r.destination.length > best->destination.length || (r.destination.length == best->destination.length && r.metric < best->metric)))
+                (!best || r.destination.length > best->destination.length ||
+                 (r.destination.length == best->destination.length && r.metric < best->metric)))
                 best = &r;
         const auto found = map->route_to(to, only);
         if (!best) {
@@ -245,7 +261,8 @@ TEST_F(topology_test, pictures_are_independent) {
         EXPECT_TRUE((*built)->route_to(ip("10.1.1.1")));
         EXPECT_FALSE(older->route_to(ip("10.1.1.1")));
         // States of addresses are common to both.
-        EXPECT_EQ((*built)->find_address(ip("198.18.0.1"), p0)->state, older->find_address(ip("198.18.0.1"), p0)->state);
+        EXPECT_EQ((*built)->find_address(ip("198.18.0.1"), p0)->state,
+                  older->find_address(ip("198.18.0.1"), p0)->state);
     }
     EXPECT_TRUE(older->route_to(ip("198.18.0.9")));
     map = std::move(older);
