@@ -21,13 +21,20 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
     std::atomic<candidate*> next{nullptr};  // in the port's slot
     candidate* previous = nullptr;  // in the port's slot; writer only
     place_order order = 0;
-    std::uint32_t device = 0;       // 0: any
+    std::uint32_t device = 0;
     std::int32_t incoming_shard = -1;
-    std::uint8_t family_score[2] = {0, 0};  // for an IPv4 packet, for an IPv6 packet; 0: takes none
-    bool local_any = true;
-    bool remote_any = true;
-    bool reuse_port = false;        // takes part in a choice by hash; a socket with a peer never does
-    bool hinted = false;            // some members of the group have SO_INCOMING_CPU
+    std::uint8_t family_score[2] = {0, 0};  // for an IPv6 packet, for an IPv4 packet; 0: takes none
+    std::uint8_t checks = 0;                // which fields are set and must match; most sockets have none or one
+    bool reuse_port = false;                // takes part in a choice by hash; a socket with a peer never does
+
+    enum check : std::uint8_t {
+        local_address = 1,
+        remote_address = 2,
+        remote_port_set = 4,
+        device_set = 8,
+        shard_hint = 16,     // a hint; cannot fail
+        members_hint = 32,   // likewise: some members of the group have one
+    };
 
     /// As the pcb stands now; for one socket alone.
     static std::unique_ptr<candidate> of(pcb& p, place_order order);
@@ -35,37 +42,38 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
     static std::unique_ptr<candidate> of(group& g, std::uint16_t port);
 
     /// Exactly one flow is for it: it stands in the four-tuple table.
-    bool connected() const { return remote_port != 0 && !remote_any && !local_any; }
+    bool connected() const { return (checks & whole_peer) == whole_peer; }
     /// Has part of a peer (connect() to port 0): scored like any other, in the slots.
-    bool half_connected() const { return !connected() && (remote_port != 0 || !remote_any); }
+    bool half_connected() const { return !connected() && (checks & (remote_address | remote_port_set)) != 0; }
+    bool wildcard() const { return !(checks & local_address); }
+    bool hinted() const { return checks & members_hint; }
     place_order first_placed(std::uint16_t shard) const { return members ? members->best_for(shard).first_placed() : order; }
     place_order last_placed(std::uint16_t shard) const { return members ? members->best_for(shard).last_placed() : order; }
 
-    /// 0: does not match. Else the sum that design.md §5 gives (Linux: compute_score).
-    int score(const lookup_key& key) const {
-        int s = family_score[key.flow.local.is_v4() ? 0 : 1];
-        if (s == 0) return 0;
-        if (!local_any) {
-            if (local != key.flow.local) return 0;
-            s += 4;
-        }
-        if (!remote_any) {
-            if (remote != key.flow.remote) return 0;
-            s += 4;
-        }
-        if (remote_port != 0) {
-            if (remote_port != key.flow.remote_port) return 0;
-            s += 4;
-        }
-        if (device != 0) {
-            if (device != key.ifindex) return 0;
-            s += 4;
-        }
-        if (hinted ? members->prefers(key.shard) : incoming_shard == key.shard) ++s;
-        return s;
+    /// Not above 0: does not match. Else the sum that design.md §5 gives (Linux: compute_score).
+    int score(const lookup_key& key, bool v4_packet) const {
+        const int family = family_score[v4_packet];
+        return family == 0 || checks == 0 ? family : family + score_of_fields(key);
     }
 
+    /// Of a packet that it won.
+    pcb* receiver(const lookup_key& key) const { return members ? members->best_for(key.shard).pick(key.hash) : socket; }
     flow_key flow() const { return {local, remote, local_port, remote_port}; }
+
+private:
+    static constexpr std::uint8_t whole_peer = local_address | remote_address | remote_port_set;
+    static constexpr int no_match = -100;
+
+    int score_of_fields(const lookup_key& key) const {
+        int s = 0;
+        if (checks & local_address) s += local == key.flow.local ? 4 : no_match;
+        if (checks & remote_address) s += remote == key.flow.remote ? 4 : no_match;
+        if (checks & remote_port_set) s += remote_port == key.flow.remote_port ? 4 : no_match;
+        if (checks & device_set) s += device == key.ifindex ? 4 : no_match;
+        if (checks & shard_hint) s += incoming_shard == key.shard;
+        if (checks & members_hint) s += members->prefers(key.shard);
+        return s;
+    }
 };
 
 static_assert(sizeof(candidate) == 128);

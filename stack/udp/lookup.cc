@@ -62,60 +62,63 @@ private:
 };
 
 template <class Visit>
-void lookup_tables::for_each_connected(const lookup_key& key, std::uint32_t hash, Visit&& visit) const {
+void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& key, std::uint32_t hash, Visit&& visit) const {
+    const bool v4 = key.flow.local.is_v4();
     by_flow_.for_each(hash, [&](const candidate& c) {
-        if (c.local_port == key.flow.local_port)
-            if (const int s = c.score(key)) visit(c, s);
-        return true;
+        const int s = c.local_port == key.flow.local_port ? c.score(key, v4) : 0;
+        if (s <= 0) return true;
+        visit(c, s);
+        // Read late: a twin that is not counted yet came after this lookup began.
+        return slot.twins.load(std::memory_order_acquire) != 0;
     });
 }
 
 template <class Visit>
 void lookup_tables::for_each_in_slots(const port_slot& slot, const lookup_key& key, Visit&& visit) const {
-    if (slot.entries.load(std::memory_order_acquire) <= longest_walk) {
+    const bool v4 = key.flow.local.is_v4();
+    if (slot.walked()) {
         for (const candidate* c = slot.head.load(std::memory_order_acquire); c; c = c->next.load(std::memory_order_acquire))
-            if (const int s = c->score(key)) visit(*c, s);
+            if (const int s = c->score(key, v4); s > 0) visit(*c, s);
         return;
     }
     const auto search = [&](const ip_address& local) {
         by_address_.for_each(hash_(local, key.flow.local_port), [&](const candidate& c) {
             if (c.local_port == key.flow.local_port && c.local == local)
-                if (const int s = c.score(key)) visit(c, s);
+                if (const int s = c.score(key, v4); s > 0) visit(c, s);
             return true;
         });
     };
     search(key.flow.local);
+    if (slot.wildcards.load(std::memory_order_acquire) == 0) return;
     // Both wildcards may take an IPv4 packet.
-    if (key.flow.local.is_v4()) search(ip_address::v4_any());
+    if (v4) search(ip_address::v4_any());
     search(ip_address::v6_any());
-}
-
-lookup_tables::glance lookup_tables::look_at(const port_slot& slot, const lookup_key& key) const {
-    glance g;
-    g.moves = slot.moves.load(std::memory_order_acquire);
-    g.connected = slot.connected.load(std::memory_order_acquire) != 0;
-    if (g.connected) g.flow_hash = hash_(key.flow);
-    return g;
 }
 
 pcb* lookup_tables::search(const port_slot& slot, const lookup_key& key, const glance& g) const {
     contest c(key);
     const auto offer = [&](const candidate& e, int score) { c.offer(e, score); };
-    if (g.connected) for_each_connected(key, g.flow_hash, offer);
+    if (g.connected) for_each_connected(slot, key, g.hash, offer);
     // A four-tuple that matches scores 13 at least, what stands in the slots 11 at most, unless it has half a peer.
     if (!c.best() || slot.half_connected.load(std::memory_order_acquire) != 0) for_each_in_slots(slot, key, offer);
-    const candidate* best = c.best();
-    if (best == nullptr) return nullptr;
-    if (!best->reuse_port) return best->socket;
-    if (mixed_ == mixed_rule::every && c.mixed()) return draw(slot, key, c.score());
-    return best->members ? best->members->best_for(key.shard).pick(key.hash) : best->socket;
+    if (!c.best()) return nullptr;
+    return mixed_ == mixed_rule::every && c.mixed() ? draw(slot, key, c.score()) : c.best()->receiver(key);
 }
 
-pcb* lookup_tables::find(const port_slot& slot, const lookup_key& key, glance g) const {
+pcb* lookup_tables::find(const port_slot& slot, const lookup_key& key, const glance& g) const {
+    // Most ports have one entry: nothing to compare then.
+    const candidate* only = slot.head.load(std::memory_order_acquire);
+    if (!g.connected && only && !only->next.load(std::memory_order_acquire) && only->score(key, key.flow.local.is_v4()) > 0)
+        return only->receiver(key);
+    pcb* p = search(slot, key, g);
+    return p || slot.moves.load(std::memory_order_acquire) == g.moves ? p : find_again(slot, key);
+}
+
+pcb* lookup_tables::find_again(const port_slot& slot, const lookup_key& key) const {
     for (;;) {
+        const glance g = look_at(slot, key);
         pcb* p = search(slot, key, g);
         if (p || slot.moves.load(std::memory_order_acquire) == g.moves) return p;
-        g = look_at(slot, key);
     }
 }
 
@@ -134,7 +137,7 @@ pcb* lookup_tables::draw(const port_slot& slot, const lookup_key& key, int score
     });
     // What the contest saw may be gone.
     if (drawn == nullptr) return nullptr;
-    return drawn->members ? drawn->members->best_for(key.shard).pick(key.hash) : drawn->socket;
+    return drawn->receiver(key);
 }
 
 pcb* lookup_tables::find(const lookup_key& key) const {
@@ -142,41 +145,40 @@ pcb* lookup_tables::find(const lookup_key& key) const {
     return s ? find(*s, key, look_at(*s, key)) : nullptr;
 }
 
-/// Four stages, so that the memory of the whole burst is fetched at once: the pointer by port, the slot, the head of the
-/// list or of the hash slot, the entry.
+/// In stages, so that the memory of the whole burst is fetched at once: the slot, the head of the list or of the hash slot,
+/// the entry. A burst for one short list, the most common of all, has nothing to wait for and goes straight through.
 void lookup_tables::find_burst(std::span<const lookup_key> keys, pcb** out) const {
-    struct stage {
-        const port_slot* slot;
-        glance seen;
-        std::uint32_t address_hash;
-        bool by_address;
-    };
-    std::array<stage, burst> stages;
-    for (const auto& k : keys) __builtin_prefetch(&ports_[k.flow.local_port]);
+    std::array<const port_slot*, burst> slots;
+    slots[0] = nullptr;
+    bool one_slot = true;
     for (std::size_t i = 0; i < keys.size(); i++) {
-        stages[i] = {slot(keys[i].flow.local_port), {}, 0, false};
-        __builtin_prefetch(stages[i].slot);
+        slots[i] = slot(keys[i].flow.local_port);
+        one_slot &= slots[i] == slots[0];
+        __builtin_prefetch(slots[i]);
+    }
+    if (one_slot && slots[0] && slots[0]->connected.load(std::memory_order_acquire) == 0 && slots[0]->walked()) {
+        for (std::size_t i = 0; i < keys.size(); i++) out[i] = find(*slots[0], keys[i], look_at(*slots[0], keys[i]));
+        return;
+    }
+    std::array<glance, burst> seen;
+    for (std::size_t i = 0; i < keys.size(); i++) {
+        if (slots[i] == nullptr) continue;
+        seen[i] = look_at(*slots[i], keys[i]);
+        if (seen[i].connected)
+            by_flow_.prefetch(seen[i].hash);
+        else if (slots[i]->walked())
+            prefetch_entry(slots[i]->head.load(std::memory_order_acquire));
+        else
+            by_address_.prefetch(hash_(keys[i].flow.local, keys[i].flow.local_port));
     }
     for (std::size_t i = 0; i < keys.size(); i++) {
-        stage& s = stages[i];
-        if (s.slot == nullptr) continue;
-        s.seen = look_at(*s.slot, keys[i]);
-        if (s.seen.connected) {
-            by_flow_.prefetch(s.seen.flow_hash);
-        } else if (s.slot->entries.load(std::memory_order_acquire) <= longest_walk) {
-            prefetch_entry(s.slot->head.load(std::memory_order_acquire));
-        } else {
-            s.address_hash = hash_(keys[i].flow.local, keys[i].flow.local_port);
-            s.by_address = true;
-            by_address_.prefetch(s.address_hash);
-        }
+        if (slots[i] == nullptr) continue;
+        if (seen[i].connected)
+            by_flow_.prefetch_first(seen[i].hash);
+        else if (!slots[i]->walked())
+            by_address_.prefetch_first(hash_(keys[i].flow.local, keys[i].flow.local_port));
     }
-    for (const stage& s : std::span(stages).first(keys.size())) {
-        if (s.seen.connected) by_flow_.prefetch_first(s.seen.flow_hash);
-        if (s.by_address) by_address_.prefetch_first(s.address_hash);
-    }
-    for (std::size_t i = 0; i < keys.size(); i++)
-        out[i] = stages[i].slot ? find(*stages[i].slot, keys[i], stages[i].seen) : nullptr;
+    for (std::size_t i = 0; i < keys.size(); i++) out[i] = slots[i] ? find(*slots[i], keys[i], seen[i]) : nullptr;
 }
 
 void lookup_tables::find(std::span<const lookup_key> keys, std::span<pcb*> out) const {
@@ -198,7 +200,7 @@ std::size_t lookup_tables::for_each_receiver(const lookup_key& key, const std::f
         else
             give(*c.socket);
     };
-    if (s->connected.load(std::memory_order_acquire) != 0) for_each_connected(key, hash_(key.flow), give_all);
+    if (s->connected.load(std::memory_order_acquire) != 0) for_each_connected(*s, key, hash_(key.flow), give_all);
     for_each_in_slots(*s, key, give_all);
     return visited;
 }

@@ -10,10 +10,19 @@ void add_to(std::atomic<std::uint32_t>& n, int by) {
     n.store(n.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(by), std::memory_order_release);
 }
 
+void count_entry(port_slot& s, const candidate& c, int by) {
+    add_to(s.entries, by);
+    if (c.wildcard()) add_to(s.wildcards, by);
+    if (c.half_connected()) add_to(s.half_connected, by);
+    if (c.reuse_port) add_to(s.reuse_port, by);
+    if (c.members) add_to(s.groups, by);
+}
+
 }  // namespace
 
 lookup_tables::lookup_tables(rcu_domain& rcu, random_source& random, mixed_rule mixed, std::size_t expected_sockets)
-    : rcu_(rcu), hash_(random), mixed_(mixed), by_address_(rcu, expected_sockets), by_flow_(rcu, expected_sockets) {}
+    : rcu_(rcu), hash_(random), mixed_(mixed), by_address_(rcu, expected_sockets), 
+      by_flow_(rcu, 2 * expected_sockets) {}  // half full: fewer chains to follow into memory that is not here yet
 
 lookup_tables::~lookup_tables() {
     for (auto& p : ports_) delete p.load(std::memory_order_relaxed);
@@ -43,20 +52,24 @@ void lookup_tables::unlink(port_slot& s, candidate& c) {
     by_address_.remove(c);
 }
 
+/// Does another socket have the same peer on the same address and port?
+bool lookup_tables::has_twin(const candidate& c) const {
+    const flow_key flow = c.flow();
+    return by_flow_.find(c.hash, [&](const candidate& other) { return &other != &c && other.flow() == flow; }) != nullptr;
+}
+
 candidate* lookup_tables::add(std::unique_ptr<candidate> owned) {
     candidate* c = owned.release();
     port_slot& s = slot_for_writing(c->local_port);
     if (c->connected()) {
         c->hash = hash_(c->flow());
+        if (has_twin(*c)) add_to(s.twins, 1);
         by_flow_.insert_back(*c);
         add_to(s.connected, 1);
         return c;
     }
     // Counted before it can be found: a reader that meets it already knows what it calls for.
-    add_to(s.entries, 1);
-    if (c->half_connected()) add_to(s.half_connected, 1);
-    if (c->reuse_port) add_to(s.reuse_port, 1);
-    if (c->members) add_to(s.groups, 1);
+    count_entry(s, *c, 1);
     append(s, *c);
     return c;
 }
@@ -66,13 +79,11 @@ void lookup_tables::remove(candidate* c) {
     add_to(s.moves, 1);
     if (c->connected()) {
         by_flow_.remove(*c);
+        if (has_twin(*c)) add_to(s.twins, -1);
         add_to(s.connected, -1);
     } else {
         unlink(s, *c);
-        add_to(s.entries, -1);
-        if (c->half_connected()) add_to(s.half_connected, -1);
-        if (c->reuse_port) add_to(s.reuse_port, -1);
-        if (c->members) add_to(s.groups, -1);
+        count_entry(s, *c, -1);
     }
     if (s.entries.load(std::memory_order_relaxed) == 0 && s.connected.load(std::memory_order_relaxed) == 0) {
         ports_[c->local_port].store(nullptr, std::memory_order_release);

@@ -55,7 +55,7 @@ void tables::state::publish(placed_group& g, std::uint16_t port) {
     candidate* old = std::exchange(g.entry, nullptr);
     if (g.sockets->size() == 1)
         g.sockets->all().for_each([&](pcb& only) { g.entry = search.add(candidate::of(only, only.bound->placed_at)); });
-    else if (g.sockets->size() > 1 && old && old->members && old->hinted == g.sockets->hinted())
+    else if (g.sockets->size() > 1 && old && old->members && old->hinted() == g.sockets->hinted())
         g.entry = std::exchange(old, nullptr);
     else if (g.sockets->size() > 1)
         g.entry = search.add(candidate::of(*g.sockets, port));

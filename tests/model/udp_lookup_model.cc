@@ -159,7 +159,7 @@ void pair_of_worlds::connect(record& r) {
     const bool v4 = s.family == ip_family::v4 || s.local.address.is_v4() || (!s.v6_only && s.local.address.is_any() && below(2));
     const ip_address source = locals[(v4 ? 0 : 2) + below(2)];
     const bool fresh = s.local.address.is_any();
-    const std::uint16_t port = below(4) ? static_cast<std::uint16_t>(first_remote_port + below(2)) : 0;
+    const std::uint16_t port = below(3) ? static_cast<std::uint16_t>(first_remote_port + below(2)) : 0;
     RC_ASSERT(table.connect(s, source, {remotes[(v4 ? 0 : 2) + below(2)], port, 0}).has_value());
     r.connected = ++clock;
     if (fresh) {
@@ -179,7 +179,7 @@ void pair_of_worlds::change(record& r) {
     {
         const auto hold = table.lock();
         r.socket->reuse_port = below(2);
-        r.socket->device = below(3) == 0 ? 2 + below(2) : 0;
+        r.socket->device = below(2) == 0 ? 2 + below(2) : 0;
         r.socket->incoming_shard = below(3) == 0 ? static_cast<int>(below(2)) : -1;
     }
     table.refresh(*r.socket);
