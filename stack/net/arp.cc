@@ -41,9 +41,11 @@ packet::verdict neighbour_table::arp_input(packet::packet& p, const packet::rx_i
     const auto* arp = p.header<wire::arp_packet>(about.l3_offset);
     if (!arp || !well_formed(*arp)) return drop_reason::arp_malformed;
     const interface* in = c.map.by_index(about.ifindex);
-    if (!in || arp->sender_mac == in->mac) return drop_reason::arp_ignored;  // our own, sent back to us
-
+    if (!in) return drop_reason::arp_ignored;
     const ip_address from = arp->sender_ip;
+    // Our own, sent back to us. The MAC address alone does not tell: both ends of a TAP port have the same one.
+    if (arp->sender_mac == in->mac && (from.is_any() || c.map.find_address(from, in->index))) return drop_reason::arp_ignored;
+
     const ip_address target = arp->target_ip;
     const bool request = arp->operation.host() == wire::arp_request;
     // RFC 5227 §2.1.1: another uses the address we try, or tries it at the same time.

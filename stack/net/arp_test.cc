@@ -136,12 +136,20 @@ TEST_F(arp_test, reply_revives_a_failed_entry) {
 }
 
 TEST_F(arp_test, our_own_frames_and_addresses) {
-    EXPECT_EQ(hear({.sender_mac = own_mac}), drop_reason::arp_ignored);
+    EXPECT_EQ(hear({.sender_mac = own_mac, .sender_ip = own4, .target_ip = peer4}), drop_reason::arp_ignored);
+    EXPECT_EQ(hear({.sender_mac = own_mac, .sender_ip = ip("0.0.0.0")}), drop_reason::arp_ignored);  // our probe
     EXPECT_EQ(hear({.sender_ip = own4}), drop_reason::arp_ignored);  // a conflict with an address in use
     EXPECT_EQ(map->find_address(own4, p0)->state->load(), address_state::preferred);
     EXPECT_EQ(table->size(), 0u);
     packet::packet p = frame_of({});
     EXPECT_EQ(table->arp_input(p, {.ifindex = 99, .l3_offset = 14}, ctx(), out), drop_reason::arp_ignored);
+}
+
+TEST_F(arp_test, other_end_of_a_tap_has_our_mac) {
+    EXPECT_EQ(hear({.sender_mac = own_mac}), packet::step::held);
+    ASSERT_EQ(out.frames.size(), 1u);
+    EXPECT_EQ(eth(out.frames[0]).destination, own_mac);
+    EXPECT_EQ(resolved(peer4), own_mac);
 }
 
 TEST_F(arp_test, malformed) {

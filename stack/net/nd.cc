@@ -76,11 +76,12 @@ bool read_options(std::span<const std::byte> options, std::uint8_t wanted, const
     return true;
 }
 
-/// Did we send this frame ourselves? Switches and drivers may give multicast back.
-bool is_echo(const packet::packet& p, const packet::rx_info& about, const interface& in) {
+/// Did we send this frame ourselves? Switches and drivers may give multicast back. The MAC address alone does not tell: both
+/// ends of a TAP port have the same one.
+bool is_echo(const packet::packet& p, const packet::rx_info& about, const interface& in, const context& c) {
     if (about.l3_offset < sizeof(wire::ethernet_header)) return false;
     const auto* eth = p.header<wire::ethernet_header>(0);
-    return eth && eth->source == in.mac;
+    return eth && eth->source == in.mac && (about.flow.remote.is_any() || c.map.find_address(about.flow.remote, in.index));
 }
 
 }  // namespace
@@ -137,7 +138,7 @@ packet::verdict neighbour_table::nd_input(packet::packet& p, const packet::rx_in
     const auto view = read_nd(p, about);
     if (!view) return drop_reason::nd_malformed;
     const interface* in = c.map.by_index(about.ifindex);
-    if (!in || is_echo(p, about, *in)) return drop_reason::nd_ignored;
+    if (!in || is_echo(p, about, *in, c)) return drop_reason::nd_ignored;
     return solicitation ? solicited(p, about, *in, view->target, view->link, c, out)
                         : advertised(p, *in, view->target, view->flags, view->link, c, out);
 }

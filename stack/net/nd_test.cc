@@ -165,6 +165,10 @@ TEST_F(nd_test, permanent_is_not_changed) {
 TEST_F(nd_test, echoes_and_our_own_addresses) {
     auto f = solicitation();
     f.ethernet_source = own_mac;
+    f.source = own6;
+    EXPECT_EQ(hear(f), drop_reason::nd_ignored);
+    f.source = ip("::");  // our probe
+    f.link = std::nullopt;
     EXPECT_EQ(hear(f), drop_reason::nd_ignored);
     f = solicitation();
     f.source = ip("fe80::1");
@@ -172,6 +176,16 @@ TEST_F(nd_test, echoes_and_our_own_addresses) {
     EXPECT_EQ(hear(nd_frame{.target = own6}), drop_reason::nd_ignored);
     EXPECT_EQ(map->find_address(own6, p0)->state->load(), address_state::preferred);
     EXPECT_EQ(table->size(), 0u);
+}
+
+TEST_F(nd_test, other_end_of_a_tap_has_our_mac) {
+    auto f = solicitation();
+    f.ethernet_source = own_mac;
+    f.link = own_mac;
+    EXPECT_EQ(hear(f), step::held);
+    ASSERT_EQ(out.frames.size(), 1u);
+    EXPECT_EQ(eth(out.frames[0]).destination, own_mac);
+    EXPECT_EQ(resolved(peer6), own_mac);
 }
 
 // ---- RFC 4861 §7.2.5 ----
