@@ -60,7 +60,9 @@ bool datagram::copy(std::uint32_t from, std::span<std::byte> out) const {
 
 /// The shard's side hands bursts to the callback; ours hands datagrams back to the shard.
 struct udp_socket::impl final : socket::receiver {
-    impl(control::stack& s, skua::shard::shard& h, socket::udp_socket_ptr p) : stack(s), home(h), socket(std::move(p)) {}
+    impl(control::stack& s, skua::shard::shard& h, socket::udp_socket_ptr p)
+        : stack(s), home(h), socket(std::move(p)), self(std::unique_ptr<impl>(this)) {}
+    ~impl() { (void)self.impl_.release(); }
 
     void on_datagrams(socket::udp_socket&, std::span<socket::received> received) override {
         datagram loans[burst_size];
@@ -69,26 +71,22 @@ struct udp_socket::impl final : socket::receiver {
             loans[i] = datagram(received[i].datagram.release(), static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header)));
             loans[i].peer = to_public({info.flow.remote, info.flow.remote_port, info.flow.remote.is_link_local() ? info.ifindex : 0});
         }
-        callback(*owner, std::span(loans, received.size()));
+        callback(self, std::span(loans, received.size()));
     }
 
     control::stack& stack;
     skua::shard::shard& home;
     socket::udp_socket_ptr socket;
     udp_socket::receiver callback;
-    udp_socket* owner = nullptr;
+    /// For the callback: the program's own object may be moved elsewhere meanwhile, by another thread.
+    udp_socket self;
 };
 
-udp_socket::udp_socket(std::unique_ptr<impl> i) : impl_(std::move(i)) { impl_->owner = this; }
-
-udp_socket::udp_socket(udp_socket&& o) noexcept : impl_(std::move(o.impl_)) {
-    if (impl_) impl_->owner = this;
-}
+udp_socket::udp_socket(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
+udp_socket::udp_socket(udp_socket&& o) noexcept = default;
 
 udp_socket& udp_socket::operator=(udp_socket&& o) noexcept {
     std::swap(impl_, o.impl_);
-    if (impl_) impl_->owner = this;
-    if (o.impl_) o.impl_->owner = &o;
     return *this;
 }
 
