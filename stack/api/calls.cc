@@ -84,16 +84,16 @@ int skua_start_library(unsigned shards, const char* configuration) {
 
 void skua_stop(void) { running::stop(); }
 
-unsigned skua_input(unsigned shard, rte_mbuf** frames, unsigned n, rte_mbuf** unclaimed) {
+unsigned skua_shard_input(unsigned shard, rte_mbuf** frames, unsigned n, rte_mbuf** unclaimed) {
     running& r = *running::current();
     return r.stack().shard_at(shard).input(std::span(frames, n), unclaimed, r.stack().now());
 }
 
-unsigned skua_output(unsigned shard, rte_mbuf** frames, unsigned max) {
+unsigned skua_shard_output(unsigned shard, rte_mbuf** frames, unsigned max) {
     return running::current()->stack().shard_at(shard).output(std::span(frames, max));
 }
 
-unsigned skua_poll(unsigned shard) {
+unsigned skua_shard_poll(unsigned shard) {
     running& r = *running::current();
     return r.stack().shard_at(shard).poll_once(r.stack().now());
 }

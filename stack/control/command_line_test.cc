@@ -140,11 +140,11 @@ TEST(options, come_after_the_file) {
 }
 
 TEST(options, mistakes_name_the_option) {
-    EXPECT_EQ(refused({"--shards", "0"}), "--shards 0: stack.shards: found 0, expected an integer from 1 to 128\n");
+    EXPECT_EQ(refused({"--shards", "0"}), "--shards 0: stack.shards: found 0, expected an integer from 1 to 64\n");
     EXPECT_EQ(refused({"--shards", "two"}),
-              "--shards two: stack.shards: found \"two\", expected an integer from 1 to 128\n");
+              "--shards two: stack.shards: found \"two\", expected an integer from 1 to 64\n");
     EXPECT_EQ(refused({"--shards", "010"}),
-              "--shards 010: stack.shards: found \"010\", expected an integer from 1 to 128\n");
+              "--shards 010: stack.shards: found \"010\", expected an integer from 1 to 64\n");
     EXPECT_EQ(
         refused({"--address", "198.18.0.1"}),
         "--address 198.18.0.1: port[0].addresses[0]: found \"198.18.0.1\", expected an address with its prefix length "

@@ -29,11 +29,20 @@ struct eal_config {
     friend bool operator==(const eal_config&, const eal_config&) = default;
 };
 
+/// How the RSS key of all ports is made; `bytes` only if it was given.
+struct rss_key {
+    enum class source : std::uint8_t { random, symmetric, given };
+    source from = source::random;
+    std::vector<std::uint8_t> bytes;
+    friend bool operator==(const rss_key&, const rss_key&) = default;
+};
+
 struct stack_config {
     std::uint32_t shards = 1;
     std::string lcores;  // EAL list, "1-3,5"; empty: see shard_lcores()
     std::uint32_t burst = 32;
     idle_policy idle = idle_policy::poll;
+    control::rss_key rss_key;
     std::uint32_t unprivileged_port_start = 1024;
     friend bool operator==(const stack_config&, const stack_config&) = default;
 };
@@ -101,14 +110,6 @@ struct log_config {
     friend bool operator==(const log_config&, const log_config&) = default;
 };
 
-/// How the RSS key of a port is made; `bytes` only if it was given.
-struct rss_key {
-    enum class source : std::uint8_t { random, symmetric, given };
-    source from = source::random;
-    std::vector<std::uint8_t> bytes;
-    friend bool operator==(const rss_key&, const rss_key&) = default;
-};
-
 struct vlan_config {
     std::uint16_t id = 0;
     std::string name;                  // empty: "<port>.<id>"
@@ -126,7 +127,6 @@ struct port_config {
     std::uint32_t tx_descriptors = 1024;
     bool promiscuous = false;
     bool checksum_offloads = true;
-    control::rss_key rss_key;
     bool dad = true;
     std::vector<ip_prefix> addresses;
     std::vector<vlan_config> vlans;

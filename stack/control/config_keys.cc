@@ -34,7 +34,7 @@ const std::vector<key<eal_config>>& keys<eal_config>() {
 template <>
 const std::vector<key<stack_config>>& keys<stack_config>() {
     static const std::vector<key<stack_config>> table{
-        value("shards", &stack_config::shards, integer<u32>(1, 128), "",
+        value("shards", &stack_config::shards, integer<u32>(1, 64), "",
               "Polling lcores. Each has one RX and one TX queue of every port."),
         value(
             "lcores", &stack_config::lcores, lcores_text(), "",
@@ -45,6 +45,8 @@ const std::vector<key<stack_config>>& keys<stack_config>() {
         value("idle", &stack_config::idle,
               choice<idle_policy>({{"poll", idle_policy::poll}, {"yield", idle_policy::yield}}), "",
               "What a shard does that found nothing: poll again, or first give its CPU to others."),
+        value("rss_key", &stack_config::rss_key, rss_key_text(), "",
+              "Of the hash that spreads flows: secret, symmetric in both directions, or given."),
         value("unprivileged_port_start", &stack_config::unprivileged_port_start, integer<u32>(0, 65535), "",
               "First port that users other than root may bind (Linux: net.ipv4.ip_unprivileged_port_start)."),
     };
@@ -184,8 +186,6 @@ const std::vector<key<port_config>>& keys<port_config>() {
               "Take frames for other MAC addresses from the wire too."),
         value("checksum_offloads", &port_config::checksum_offloads, boolean(), "",
               "Use what the device can check and fill in. False: all checksums in software."),
-        value("rss_key", &port_config::rss_key, rss_key_text(), "",
-              "Of the hash that spreads flows: secret, symmetric in both directions, or given."),
         value("dad", &port_config::dad, boolean(), "",
               "Look for other owners of our addresses before using them (RFC 4862, RFC 5227)."),
         list("addresses", &port_config::addresses, prefix(), "addresses with prefix lengths (\"198.18.0.1/24\")",

@@ -100,7 +100,6 @@ rx_descriptors = 512
 tx_descriptors = 256
 promiscuous = true
 checksum_offloads = false
-rss_key = "symmetric"
 dad = false
 addresses = ["198.18.0.1/24", "2001:db8::1/64"]
 [[port.vlan]]
@@ -112,7 +111,6 @@ name = "far"
 mtu = 1400
 [[port]]
 device = "1"
-rss_key = "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
 [[route]]
 to = "0.0.0.0/0"
 via = "198.18.0.254"
@@ -139,7 +137,7 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(c.eal.hugepages, hugepage_use::never);
     EXPECT_EQ(c.eal.memory_mib, 1024u);
     EXPECT_TRUE(c.eal.secondary_processes);
-    EXPECT_EQ(c.stack, (stack_config{3, "1-2,5", 16, idle_policy::yield, 0}));
+    EXPECT_EQ(c.stack, (stack_config{3, "1-2,5", 16, idle_policy::yield, {}, 0}));
     EXPECT_EQ(c.pool, (pool_config{65535, 9600, 0}));
     EXPECT_EQ(c.neighbours, (neighbours_config{64, 3, milliseconds(10000), milliseconds(500), milliseconds(0), 1, 2}));
     EXPECT_EQ(c.udp, (udp_config{udp::mixed_rule::group, {1024, 65535}, 100000}));
@@ -157,7 +155,6 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(p.tx_descriptors, 256u);
     EXPECT_TRUE(p.promiscuous);
     EXPECT_FALSE(p.checksum_offloads);
-    EXPECT_EQ(p.rss_key.from, rss_key::source::symmetric);
     EXPECT_FALSE(p.dad);
     EXPECT_THAT(p.addresses,
                 testing::ElementsAre(*ip_prefix::parse("198.18.0.1/24"), *ip_prefix::parse("2001:db8::1/64")));
@@ -168,9 +165,6 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_FALSE(p.vlans[0].mtu);
     EXPECT_EQ(c.ports[1].interface_name(), "1");
     EXPECT_FALSE(c.ports[1].mac);
-    EXPECT_EQ(c.ports[1].rss_key.from, rss_key::source::given);
-    ASSERT_EQ(c.ports[1].rss_key.bytes.size(), 40u);
-    EXPECT_EQ(c.ports[1].rss_key.bytes[39], 0xfa);
     ASSERT_EQ(c.routes.size(), 3u);
     EXPECT_EQ(c.routes[0], (route_config{ip_prefix::parse("0.0.0.0/0"), ip_address::parse("198.18.0.254"), "", 5,
                                          ip_address::parse("198.18.1.1")}));
@@ -199,13 +193,13 @@ TEST_P(config_mistakes, has_its_message) { EXPECT_EQ(problems_of(GetParam().text
 INSTANTIATE_TEST_SUITE_P(
     types, config_mistakes,
     testing::Values(
-        mistake{"[stack]\nshards = \"2\"", "f.toml:2:10: stack.shards: found \"2\", expected an integer from 1 to 128"},
-        mistake{"[stack]\nshards = 2.0", "f.toml:2:10: stack.shards: found 2.0, expected an integer from 1 to 128"},
-        mistake{"[stack]\nshards = true", "f.toml:2:10: stack.shards: found true, expected an integer from 1 to 128"},
-        mistake{"[stack]\nshards = [1]", "f.toml:2:10: stack.shards: found a list, expected an integer from 1 to 128"},
-        mistake{"[stack]\nshards = {}", "f.toml:2:10: stack.shards: found a table, expected an integer from 1 to 128"},
+        mistake{"[stack]\nshards = \"2\"", "f.toml:2:10: stack.shards: found \"2\", expected an integer from 1 to 64"},
+        mistake{"[stack]\nshards = 2.0", "f.toml:2:10: stack.shards: found 2.0, expected an integer from 1 to 64"},
+        mistake{"[stack]\nshards = true", "f.toml:2:10: stack.shards: found true, expected an integer from 1 to 64"},
+        mistake{"[stack]\nshards = [1]", "f.toml:2:10: stack.shards: found a list, expected an integer from 1 to 64"},
+        mistake{"[stack]\nshards = {}", "f.toml:2:10: stack.shards: found a table, expected an integer from 1 to 64"},
         mistake{"[stack]\nshards = 2020-01-02",
-                "f.toml:2:10: stack.shards: found 2020-01-02, expected an integer from 1 to 128"},
+                "f.toml:2:10: stack.shards: found 2020-01-02, expected an integer from 1 to 64"},
         mistake{"[eal]\nsecondary_processes = 1",
                 "f.toml:2:23: eal.secondary_processes: found 1, expected true or false"},
         mistake{"[stack]\nlcores = 1",
@@ -221,8 +215,8 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     ranges, config_mistakes,
     testing::Values(
-        mistake{"[stack]\nshards = 0", "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 128"},
-        mistake{"[stack]\nshards = 129", "f.toml:2:10: stack.shards: found 129, expected an integer from 1 to 128"},
+        mistake{"[stack]\nshards = 0", "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 64"},
+        mistake{"[stack]\nshards = 65", "f.toml:2:10: stack.shards: found 65, expected an integer from 1 to 64"},
         mistake{"[pool]\npackets = -1",
                 "f.toml:2:11: pool.packets: found -1, expected an integer from 256 to 67108864"},
         mistake{"[pool]\ncache = 513", "f.toml:2:9: pool.cache: found 513, expected an integer from 0 to 512"},
@@ -252,6 +246,16 @@ INSTANTIATE_TEST_SUITE_P(
             "f.toml:2:19: udp.ephemeral_ports: found a list, "
             "expected [first, last] with 1 <= first <= last <= 65535"}));
 
+TEST(config, rss_key_is_random_symmetric_or_given) {
+    const auto key_of = [](const std::string& text) { return parse_config("[stack]\nrss_key = \"" + text + "\"", "f")->stack.rss_key; };
+    EXPECT_EQ(config{}.stack.rss_key.from, rss_key::source::random);
+    EXPECT_EQ(key_of("symmetric").from, rss_key::source::symmetric);
+    const auto given = key_of("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa");
+    EXPECT_EQ(given.from, rss_key::source::given);
+    ASSERT_EQ(given.bytes.size(), 40u);
+    EXPECT_EQ(given.bytes[39], 0xfa);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     texts, config_mistakes,
     testing::Values(
@@ -275,8 +279,8 @@ INSTANTIATE_TEST_SUITE_P(
             "f.toml:4:7: port[0].mac: found \"52-54-00-00-00-01\", "
             "expected a unicast MAC address (\"52:54:00:00:00:01\")"},
         mistake{
-            with_port("rss_key = \"0011\""),
-            "f.toml:4:11: port[0].rss_key: found \"0011\", "
+            "[stack]\nrss_key = \"0011\"",
+            "f.toml:2:11: stack.rss_key: found \"0011\", "
             "expected \"random\", \"symmetric\" or 40 or 52 bytes in hex"},
         mistake{
             "[[port]]\ndevice = \"0\"\naddresses = [\"198.18.0.1\"]",
@@ -408,10 +412,10 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(config_problems, are_all_told_in_the_order_of_lines) {
     EXPECT_EQ(
         problems_of("[stack]\nshards = 0\nburst = 0\nx = 1\n[icmp]\nburst = 0\n"),
-        "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 128\n"
+        "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 64\n"
         "f.toml:3:9: stack.burst: found 0, expected an integer from 1 to 32\n"
         "f.toml:4:1: stack.x: found an unknown key, "
-        "expected one of shards, lcores, burst, idle, unprivileged_port_start\n"
+        "expected one of shards, lcores, burst, idle, rss_key, unprivileged_port_start\n"
         "f.toml:6:9: icmp.burst: found 0, expected an integer from 1 to 100000\n");
 }
 
@@ -442,7 +446,7 @@ TEST(config_file, is_read_or_the_reason_told) {
     EXPECT_EQ(read_config(path)->stack.shards, 2u);
     std::ofstream(path) << "\n[stack]\nshards = 0\n";
     EXPECT_EQ(to_string(read_config(path).error()),
-              path + ":3:10: stack.shards: found 0, expected an integer from 1 to 128\n");
+              path + ":3:10: stack.shards: found 0, expected an integer from 1 to 64\n");
     unlink(path.c_str());
 }
 

@@ -88,7 +88,7 @@ stack::stack(const config& c, surroundings around)
       random_(new_random()),
       tables_random_(new_random()),
       identification_hash_(*random_),
-      rss_key_(flow_key_bytes(c.ports.empty() ? rss_key{} : c.ports.front().rss_key, *random_)),
+      rss_key_(flow_key_bytes(c.stack.rss_key, *random_)),
       hash_(rss_key_),
       path_mtus_(*random_),
       network_(rcu_, *random_, neighbour_options_of(c)),

@@ -7,7 +7,7 @@ RANKS = {
     "base": 0, "wire": 1, "packet": 1, "wait": 1, "port": 2, "net": 3, "udp": 4, "socket": 5, "sockfs": 6, "shard": 6,
     "control": 7, "attach": 8, "api": 9, "client": 9,
 }
-APPS_MAY_USE = {"control"}
+APPS_MAY_USE = {"control", "api"}
 # The traffic run plays the network as well: it builds frames and joins two ports by a ring.
 APPS_FROM_INSIDE = {"traffic"}
 

@@ -40,14 +40,14 @@ void skua_stop(void);
  * it (other protocols, no such address, no socket on the port): these are put into `unclaimed` (room for n) unchanged, and
  * their number is returned. With unclaimed == NULL the stack answers as a host does (port unreachable) and drops the
  * rest. */
-unsigned skua_input(unsigned shard, struct rte_mbuf **frames, unsigned n, struct rte_mbuf **unclaimed);
+unsigned skua_shard_input(unsigned shard, struct rte_mbuf **frames, unsigned n, struct rte_mbuf **unclaimed);
 
 /* Takes up to `max` frames that the shard wants sent; mbuf->port tells by which port. The caller owns them. */
-unsigned skua_output(unsigned shard, struct rte_mbuf **frames, unsigned max);
+unsigned skua_shard_output(unsigned shard, struct rte_mbuf **frames, unsigned max);
 
 /* Does what is due (timers, sends of other threads, packets from other shards). Call it in every turn of the loop. Returns
  * the amount of work done, 0 = idle. */
-unsigned skua_poll(unsigned shard);
+unsigned skua_shard_poll(unsigned shard);
 
 /* ---- Sockets ------------------------------------------------------------------------------------------------------ */
 
