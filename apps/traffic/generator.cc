@@ -37,7 +37,8 @@ std::uint32_t ip_header_length(bool ipv6) { return ipv6 ? sizeof(wire::ipv6_head
 
 bool is_udp(const std::byte* frame, std::size_t length) {
     constexpr std::size_t ip = sizeof(wire::ethernet_header);
-    if (length < ip + sizeof(wire::ipv6_header)) return length >= ip + sizeof(wire::ipv4_header) && frame[ip + 9] == std::byte{IPPROTO_UDP};
+    if (length < ip + sizeof(wire::ipv6_header))
+        return length >= ip + sizeof(wire::ipv4_header) && frame[ip + 9] == std::byte{IPPROTO_UDP};
     const bool v6 = (frame[ip] >> 4) == std::byte{6};
     return frame[ip + (v6 ? 6 : 9)] == std::byte{IPPROTO_UDP};
 }
@@ -78,8 +79,8 @@ void write_headers(std::byte* to, const generator_options& o, const endpoint& cl
 }  // namespace
 
 std::uint32_t generator::minimum_frame(bool ipv6) {
-    return static_cast<std::uint32_t>(sizeof(wire::ethernet_header) + sizeof(wire::udp_header)) + ip_header_length(ipv6) +
-           slot_bytes;
+    return static_cast<std::uint32_t>(sizeof(wire::ethernet_header) + sizeof(wire::udp_header)) +
+           ip_header_length(ipv6) + slot_bytes;
 }
 
 generator::generator(const generator_options& options, rte_mempool* pool, std::uint64_t tsc_hz)
@@ -162,14 +163,16 @@ bool generator::intact(const std::byte* frame, std::uint32_t length, const flow&
     const std::byte* sent = headers_.data() + std::size_t(f.header) * header_length_;
     const std::size_t ports = header_length_ - sizeof(wire::udp_header);
     // The answer's destination port is the port we sent from, and the other way round.
-    return std::memcmp(frame + ports + 2, sent + ports, 2) == 0 && std::memcmp(frame + ports, sent + ports + 2, 2) == 0 &&
+    return std::memcmp(frame + ports + 2, sent + ports, 2) == 0 &&
+           std::memcmp(frame + ports, sent + ports + 2, 2) == 0 &&
            std::memcmp(frame + header_length_ + slot_bytes, pattern_.data(), pattern_.size()) == 0;
 }
 
 unsigned generator::allowance(std::uint64_t tsc) {
     const auto free = static_cast<unsigned>(free_slots_.size());
     if (!options_.open_loop || options_.rate == 0) return std::min(free, burst);
-    const auto due = static_cast<std::uint64_t>(static_cast<double>(tsc - started_) / static_cast<double>(hz_) * options_.rate);
+    const auto due =
+        static_cast<std::uint64_t>(static_cast<double>(tsc - started_) / static_cast<double>(hz_) * options_.rate);
     // What could not be sent in a second is not caught up: the rate is a rate, not a debt.
     const auto debt_limit = static_cast<std::uint64_t>(options_.rate) + burst;
     if (due > scheduled_ + debt_limit) scheduled_ = due - debt_limit;

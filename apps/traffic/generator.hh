@@ -14,16 +14,16 @@ namespace skua::traffic {
 
 struct generator_options {
     std::uint32_t flows = 1024;
-    std::uint32_t frame_size = 64;     // bytes without FCS, Ethernet header included
-    std::uint32_t window = 256;        // closed loop: datagrams in flight
+    std::uint32_t frame_size = 64;  // bytes without FCS, Ethernet header included
+    std::uint32_t window = 256;     // closed loop: datagrams in flight
     bool open_loop = false;
-    double rate = 0;                   // open loop: datagrams per second, 0 = as fast as it goes
+    double rate = 0;  // open loop: datagrams per second, 0 = as fast as it goes
     bool ipv6 = false;
-    std::uint16_t port = 0;            // the DPDK port it sends and receives on
+    std::uint16_t port = 0;  // the DPDK port it sends and receives on
     std::uint16_t queues = 1;
     mac_address own_mac, peer_mac;
     endpoint server;
-    ip_prefix clients;                 // flow addresses come out of this prefix
+    ip_prefix clients;  // flow addresses come out of this prefix
     /// The RX queue that the peer's NIC would choose for a flow (as its RSS does).
     std::function<std::uint16_t(const flow_key& as_server_sees_it)> queue_of;
 };
@@ -32,8 +32,8 @@ struct generator_totals {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
     std::uint64_t lost = 0;
-    std::uint64_t corrupt = 0;   // answers whose bytes are not those that were sent
-    std::uint64_t strange = 0;   // frames that are no answer to anything in flight
+    std::uint64_t corrupt = 0;  // answers whose bytes are not those that were sent
+    std::uint64_t strange = 0;  // frames that are no answer to anything in flight
 };
 
 /// Lives on one thread. Every datagram carries the number of a slot; a slot is in flight until its answer comes or a
@@ -56,7 +56,7 @@ public:
 
 private:
     struct flow {
-        std::uint32_t header;       // index into headers_
+        std::uint32_t header;  // index into headers_
         std::uint16_t queue;
         std::uint16_t partial_sum;  // complement of the UDP checksum with slot number 0
     };
@@ -84,9 +84,9 @@ private:
     std::vector<std::vector<rte_mbuf*>> batches_;  // per queue
     std::uint32_t next_flow_ = 0;
     std::uint32_t in_flight_ = 0;
-    std::uint32_t expire_at_ = 0;    // slot that is looked at next for its time-out
+    std::uint32_t expire_at_ = 0;  // slot that is looked at next for its time-out
     std::uint64_t started_ = 0;
-    std::uint64_t scheduled_ = 0;    // open loop with a rate: sent or given up by now
+    std::uint64_t scheduled_ = 0;  // open loop with a rate: sent or given up by now
     generator_totals totals_;
     histogram round_trips_;
 };

@@ -49,15 +49,19 @@ std::string check_rate(const std::string& text) {
 
 /// The status to exit with, or nothing.
 std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
-    CLI::App app("A traffic run: a generator and an echo server on the stack exchange UDP datagrams over an in-memory port pair.",
-                 "apps/run");
+    CLI::App app(
+        "A traffic run: a generator and an echo server on the stack exchange UDP datagrams over an in-memory port pair.",
+        "apps/run");
     app.option_defaults()->always_capture_default();
     app.add_option("--seconds", a.seconds, "How long to send")->check(CLI::Range(0.1, 86400.0));
-    app.add_option("--flows", a.flows, "UDP flows, each with an address and port of its own")->check(CLI::Range(1u, 10'000'000u));
+    app.add_option("--flows", a.flows, "UDP flows, each with an address and port of its own")
+        ->check(CLI::Range(1u, 10'000'000u));
     app.add_option("--size", a.size, "Bytes of a frame without FCS")->check(CLI::Range(64u, 1514u));
-    app.add_option("--sockets", a.sockets, "Sockets of the echo server, one SO_REUSEPORT group")->check(CLI::Range(1u, 65535u));
+    app.add_option("--sockets", a.sockets, "Sockets of the echo server, one SO_REUSEPORT group")
+        ->check(CLI::Range(1u, 65535u));
     app.add_option("--shards", a.shards, "Polling shards of the stack")->check(CLI::Range(1u, 16u));
-    auto* window = app.add_option("--window", a.window, "Datagrams in flight (closed loop)")->check(CLI::Range(1u, 65535u));
+    auto* window =
+        app.add_option("--window", a.window, "Datagrams in flight (closed loop)")->check(CLI::Range(1u, 65535u));
     app.add_option("--rate", a.rate, "Open loop: datagrams a second, or max")->check(check_rate)->excludes(window);
     app.add_flag("--ipv6", a.ipv6, "IPv6 instead of IPv4");
     app.add_option("--json", a.json, "Write the results to this file");
@@ -73,7 +77,8 @@ control::config stack_config(const arguments& a) {
     control::config c;
     c.stack.shards = a.shards;
     // The generator is the main lcore; on a machine with few CPUs it shares one with a shard.
-    c.stack.idle = std::thread::hardware_concurrency() > a.shards ? control::idle_policy::poll : control::idle_policy::yield;
+    c.stack.idle =
+        std::thread::hardware_concurrency() > a.shards ? control::idle_policy::poll : control::idle_policy::yield;
     c.eal.args = {"--no-pci"};
     c.pool.packets = 16384;
     return c;
@@ -112,9 +117,10 @@ std::vector<api::udp_socket> open_echo_group(const arguments& a) {
     options.reuse_port = true;
     const auto local = api::endpoint::parse(fmt::format(fmt::runtime(a.ipv6 ? "[::]:{}" : "0.0.0.0:{}"), server_port));
     for (unsigned i = 0; i < a.sockets; i++)
-        sockets.push_back(api::shard(i % a.shards).open(local, options, [](api::udp_socket& s, std::span<api::datagram> burst) {
-            s.send_burst(burst);
-        }));
+        sockets.push_back(
+            api::shard(i % a.shards).open(local, options, [](api::udp_socket& s, std::span<api::datagram> burst) {
+                s.send_burst(burst);
+            }));
     return sockets;
 }
 
@@ -141,12 +147,14 @@ void drive(generator& g, const arguments& a, results& r) {
         const auto seconds = static_cast<double>(tsc - start) / static_cast<double>(hz);
         if (tsc >= next_sample && sending) {
             const auto interval = static_cast<double>(tsc - (next_sample - hz / 10)) / static_cast<double>(hz);
-            r.series.push_back({seconds, static_cast<double>(g.totals().received - received_at_sample) / interval / 1e6});
+            r.series.push_back(
+                {seconds, static_cast<double>(g.totals().received - received_at_sample) / interval / 1e6});
             received_at_sample = g.totals().received;
             next_sample = tsc + hz / 10;
         }
         if (tsc >= next_line && sending) {
-            show_progress(terminal, seconds, a.seconds, static_cast<double>(g.totals().received - received_at_line) / 1e6, g.totals());
+            show_progress(terminal, seconds, a.seconds,
+                          static_cast<double>(g.totals().received - received_at_line) / 1e6, g.totals());
             received_at_line = g.totals().received;
             next_line += hz;
         }
@@ -154,7 +162,9 @@ void drive(generator& g, const arguments& a, results& r) {
     }
     g.give_up();
     r.seconds = static_cast<double>((ended ? ended : rte_rdtsc()) - start) / static_cast<double>(hz);
-    if (terminal) show_progress(true, a.seconds, a.seconds, static_cast<double>(g.totals().received) / r.seconds / 1e6, g.totals());
+    if (terminal)
+        show_progress(true, a.seconds, a.seconds, static_cast<double>(g.totals().received) / r.seconds / 1e6,
+                      g.totals());
 }
 
 void collect(results& r, control::stack& stack, const std::vector<api::udp_socket>& sockets) {
@@ -163,13 +173,15 @@ void collect(results& r, control::stack& stack, const std::vector<api::udp_socke
     for (unsigned i = 0; i < stack.shard_count(); i++) {
         const auto& c = stack.shard_at(i).counts();
         const std::uint64_t in = c.datagrams_in.get(), busy = c.busy_cycles.get();
-        r.shards.push_back({i, in, c.datagrams_out.get(), in ? static_cast<double>(busy) / static_cast<double>(in) : 0});
+        r.shards.push_back(
+            {i, in, c.datagrams_out.get(), in ? static_cast<double>(busy) / static_cast<double>(in) : 0});
         cycles += busy;
         packets += in;
         all.add(c.drops, c.mibs);
     }
     r.cycles_per_packet = packets ? static_cast<double>(cycles) / static_cast<double>(packets) : 0;
-    for (unsigned i = 0; i < sockets.size(); i++) r.sockets.push_back({i, i % stack.shard_count(), sockets[i].received()});
+    for (unsigned i = 0; i < sockets.size(); i++)
+        r.sockets.push_back({i, i % stack.shard_count(), sockets[i].received()});
     for (std::size_t d = 1; d < all.drops.size(); d++)
         if (all.drops[d])
             r.drops.push_back({std::string(drop_reasons[d].name), std::string(drop_reasons[d].meaning), all.drops[d]});
@@ -190,7 +202,8 @@ int run(const arguments& a) {
     if (!pool) return fail("no memory for the generator's packets");
     auto pair = port::ring_pair::make("pair", queues, ring_size);
     if (!pair) return fail(pair.error());
-    if (const auto problem = start_generator_port((*pair)->a(), queues, pool->get()); !problem.empty()) return fail(problem);
+    if (const auto problem = start_generator_port((*pair)->a(), queues, pool->get()); !problem.empty())
+        return fail(problem);
 
     add_port(config, (*pair)->b(), a.ipv6);
     // What is in flight may all wait for one shard.

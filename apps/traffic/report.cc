@@ -44,8 +44,8 @@ std::string rtt_json(const results& r) {
 }  // namespace
 
 void show_progress(bool terminal, double seconds, double of_seconds, double mpps, const generator_totals& totals) {
-    const auto line = fmt::format("{:4.0f} s  {:7.3f} Mpps  sent {:>12}  echoed {:>12}  lost {}", seconds, mpps, totals.sent,
-                                  totals.received, totals.lost);
+    const auto line = fmt::format("{:4.0f} s  {:7.3f} Mpps  sent {:>12}  echoed {:>12}  lost {}", seconds, mpps,
+                                  totals.sent, totals.received, totals.lost);
     if (terminal) {
         constexpr int width = 24;
         const int filled = std::clamp(static_cast<int>(width * seconds / of_seconds), 0, width);
@@ -65,19 +65,19 @@ std::string report_text(const results& r) {
     };
     add("\nTraffic run: {} flows, {}-byte {} frames, {} shard{}, {} socket{}, {}\n", r.options.flows,
         r.options.frame_size, r.options.ipv6 ? "IPv6" : "IPv4", r.shards.size(), r.shards.size() == 1 ? "" : "s",
-        r.sockets.size(), r.sockets.size() == 1 ? "" : "s",
-        loop_text(r));
+        r.sockets.size(), r.sockets.size() == 1 ? "" : "s", loop_text(r));
     add("  sent {}   echoed {}   lost {}   in {:.3f} s\n", r.totals.sent, r.totals.received, r.totals.lost, r.seconds);
     if (r.totals.corrupt || r.totals.strange)
         add("  answers with wrong bytes {}   frames that answer nothing {}\n", r.totals.corrupt, r.totals.strange);
-    add("  {:.3f} Mpps echoed   {:.0f} cycles per packet on the shards ({:.2f} GHz TSC)\n", mpps(r), r.cycles_per_packet,
-        r.tsc_hz / 1e9);
+    add("  {:.3f} Mpps echoed   {:.0f} cycles per packet on the shards ({:.2f} GHz TSC)\n", mpps(r),
+        r.cycles_per_packet, r.tsc_hz / 1e9);
     add("  RTT us: ");
     for (const auto& q : quantiles)
         add("{} {:.1f}   ", q.share == 0.999 ? "p99.9" : q.name, microseconds(r, r.round_trips->percentile(q.share)));
     add("max {:.1f}\n\n", microseconds(r, r.round_trips->max()));
     add("  {:<6} {:>14} {:>14} {:>14}\n", "shard", "received", "sent", "cycles/packet");
-    for (const auto& s : r.shards) add("  {:<6} {:>14} {:>14} {:>14.0f}\n", s.index, s.received, s.sent, s.cycles_per_packet);
+    for (const auto& s : r.shards)
+        add("  {:<6} {:>14} {:>14} {:>14.0f}\n", s.index, s.received, s.sent, s.cycles_per_packet);
     add("\n  {:<6} {:<6} {:>14} {:>8}\n", "socket", "shard", "received", "share");
     std::uint64_t all = 0;
     for (const auto& s : r.sockets) all += s.received;
@@ -101,22 +101,26 @@ std::string report_json(const results& r) {
         r.cycles_per_packet, rtt_json(r));
     out += ",\n  \"shards\": [";
     for (comma next; const auto& s : r.shards)
-        out += fmt::format("{}{{\"index\": {}, \"received\": {}, \"sent\": {}, \"cycles_per_packet\": {:.1f}}}", next(), s.index,
-                           s.received, s.sent, s.cycles_per_packet);
+        out += fmt::format("{}{{\"index\": {}, \"received\": {}, \"sent\": {}, \"cycles_per_packet\": {:.1f}}}", next(),
+                           s.index, s.received, s.sent, s.cycles_per_packet);
     out += "],\n  \"sockets\": [";
     for (comma next; const auto& s : r.sockets)
-        out += fmt::format("{}{{\"index\": {}, \"shard\": {}, \"received\": {}}}", next(), s.index, s.shard, s.received);
+        out +=
+            fmt::format("{}{{\"index\": {}, \"shard\": {}, \"received\": {}}}", next(), s.index, s.shard, s.received);
     out += "],\n  \"drops\": {";
     for (comma next; const auto& d : r.drops) out += fmt::format("{}\"{}\": {}", next(), d.name, d.count);
     out += "},\n  \"series\": [";
-    for (comma next; const auto& s : r.series) out += fmt::format("{}{{\"t\": {:.3f}, \"mpps\": {:.6f}}}", next(), s.seconds, s.mpps);
+    for (comma next; const auto& s : r.series)
+        out += fmt::format("{}{{\"t\": {:.3f}, \"mpps\": {:.6f}}}", next(), s.seconds, s.mpps);
     out += "],\n  \"rtt_histogram\": [";
     comma next;
     r.round_trips->for_each([&](std::uint64_t cycles, std::uint64_t count) {
         out += fmt::format("{}{{\"us\": {:.3f}, \"count\": {}}}", next(), microseconds(r, cycles), count);
     });
-    return out + fmt::format("],\n  \"parameters\": {{\"flows\": {}, \"size\": {}, \"ipv6\": {}, \"shards\": {}, \"sockets\": {}, \"loop\": \"{}\"}}\n}}\n",
-                             r.options.flows, r.options.frame_size, r.options.ipv6, r.shards.size(), r.sockets.size(), loop_text(r));
+    return out +
+           fmt::format(
+               "],\n  \"parameters\": {{\"flows\": {}, \"size\": {}, \"ipv6\": {}, \"shards\": {}, \"sockets\": {}, \"loop\": \"{}\"}}\n}}\n",
+               r.options.flows, r.options.frame_size, r.options.ipv6, r.shards.size(), r.sockets.size(), loop_text(r));
 }
 
 }  // namespace skua::traffic

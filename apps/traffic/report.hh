@@ -11,9 +11,9 @@ namespace skua::traffic {
 
 struct shard_result {
     unsigned index;
-    std::uint64_t received;       // datagrams
+    std::uint64_t received;  // datagrams
     std::uint64_t sent;
-    double cycles_per_packet;     // busy TSC cycles of the shard per datagram received
+    double cycles_per_packet;  // busy TSC cycles of the shard per datagram received
 };
 
 struct socket_result {

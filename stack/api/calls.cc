@@ -78,7 +78,8 @@ int skua_start_library(unsigned shards, const char* configuration) {
     } catch (const std::exception& e) {
         return start_failed(e.what(), ENOMEM);
     }
-    if (auto ok = running::start(*config, skua::control::driving::library); !ok) return start_failed(ok.error(), ENOMEM);
+    if (auto ok = running::start(*config, skua::control::driving::library); !ok)
+        return start_failed(ok.error(), ENOMEM);
     return 0;
 }
 
@@ -143,7 +144,9 @@ int skua_close(int fd) {
     return f ? 0 : failed(f.error().code);
 }
 
-ssize_t skua_send(int fd, const void* data, size_t length, int flags) { return skua_sendto(fd, data, length, flags, nullptr, 0); }
+ssize_t skua_send(int fd, const void* data, size_t length, int flags) {
+    return skua_sendto(fd, data, length, flags, nullptr, 0);
+}
 
 ssize_t skua_sendto(int fd, const void* data, size_t length, int flags, const sockaddr* to, socklen_t to_length) {
     return with(fd, [&](auto& f) { return f.socket().sendto(data, length, f.call_flags(flags), to, to_length); });
@@ -153,7 +156,9 @@ ssize_t skua_sendmsg(int fd, const msghdr* message, int flags) {
     return with(fd, [&](auto& f) { return f.socket().sendmsg(*message, f.call_flags(flags)); });
 }
 
-ssize_t skua_recv(int fd, void* data, size_t length, int flags) { return skua_recvfrom(fd, data, length, flags, nullptr, nullptr); }
+ssize_t skua_recv(int fd, void* data, size_t length, int flags) {
+    return skua_recvfrom(fd, data, length, flags, nullptr, nullptr);
+}
 
 ssize_t skua_recvfrom(int fd, void* data, size_t length, int flags, sockaddr* from, socklen_t* from_length) {
     return with(fd, [&](auto& f) { return f.socket().recvfrom(data, length, f.call_flags(flags), from, from_length); });
@@ -168,7 +173,8 @@ int skua_sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
 }
 
 int skua_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
-    return with(fd, [&](auto& f) { return f.socket().recvmmsg(std::span(messages, count), f.call_flags(flags), timeout); });
+    return with(fd,
+                [&](auto& f) { return f.socket().recvmmsg(std::span(messages, count), f.call_flags(flags), timeout); });
 }
 
 uint64_t skua_drops(const char* reason) {

@@ -18,8 +18,8 @@ running::~running() {
     files_.remove_all();
 }
 
-tl::expected<void, std::string> running::start(const control::config& c, control::driving how, std::optional<control::eal> eal,
-                                               control::surroundings around) {
+tl::expected<void, std::string> running::start(const control::config& c, control::driving how,
+                                               std::optional<control::eal> eal, control::surroundings around) {
     if (the_one) return tl::unexpected(std::string("a stack is running in this process already"));
     auto made = control::stack::make(c, how, std::move(around));
     if (!made) return tl::unexpected(made.error());

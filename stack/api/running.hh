@@ -18,7 +18,8 @@ class running {
 public:
     /// Makes the stack of this process. `eal` is kept as long as the stack. The error is a text for people.
     static tl::expected<void, std::string> start(const control::config& c, control::driving how,
-                                                 std::optional<control::eal> eal = {}, control::surroundings around = {});
+                                                 std::optional<control::eal> eal = {},
+                                                 control::surroundings around = {});
     /// Closes every descriptor and ends it; nothing if none runs.
     static void stop();
     /// nullptr if none runs.

@@ -20,7 +20,9 @@ constexpr unsigned burst_size = skua::shard::burst_size;
 skua::endpoint to_internal(const endpoint& e) { return {ip_address(ipv6_address{e.address}), e.port, e.scope}; }
 endpoint to_public(const skua::endpoint& e) { return {e.address.bytes(), e.port, e.scope}; }
 
-[[noreturn]] void fail_with(error e, const char* what) { throw failure(e.code, fmt::format("{}: {}", what, std::strerror(e.code))); }
+[[noreturn]] void fail_with(error e, const char* what) {
+    throw failure(e.code, fmt::format("{}: {}", what, std::strerror(e.code)));
+}
 
 template <class T>
 T must(result<T> r, const char* what) {
@@ -68,8 +70,10 @@ struct udp_socket::impl final : socket::receiver {
         datagram loans[burst_size];
         for (std::size_t i = 0; i < received.size(); i++) {
             const auto& info = *received[i].info;
-            loans[i] = datagram(received[i].datagram.release(), static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header)));
-            loans[i].peer = to_public({info.flow.remote, info.flow.remote_port, info.flow.remote.is_link_local() ? info.ifindex : 0});
+            loans[i] = datagram(received[i].datagram.release(),
+                                static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header)));
+            loans[i].peer = to_public(
+                {info.flow.remote, info.flow.remote_port, info.flow.remote.is_link_local() ? info.ifindex : 0});
         }
         callback(self, std::span(loans, received.size()));
     }

@@ -98,7 +98,8 @@ stack::stack(const config& c, surroundings around)
 stack::~stack() {
     workers_.stop();
     shards_.clear();
-    // Sockets that were closed wait until what they sent has left; what nobody takes any more ends here, before the pools do.
+    // Sockets that were closed wait until what they sent has left; what nobody takes any more ends here, before the
+    // pools do.
     for (unsigned i = 0; i < mailboxes_.shards(); i++) {
         rte_mbuf* left[shard::burst_size];
         while (const unsigned n = mailboxes_.inbox(i).pop(left)) {
@@ -117,11 +118,13 @@ std::unique_ptr<random_source> stack::new_random() const {
 tl::expected<void, std::string> stack::make_pools() {
     static std::atomic<unsigned> made{0};
     for (unsigned i = 0; i < config_.stack.shards; i++) {
-        auto p = packet::make_pool(fmt::format("skua_{}_{}", getpid(), made++), config_.pool.packets,
-                                   static_cast<std::uint16_t>(config_.pool.data_room), SOCKET_ID_ANY, config_.pool.cache);
+        auto p =
+            packet::make_pool(fmt::format("skua_{}_{}", getpid(), made++), config_.pool.packets,
+                              static_cast<std::uint16_t>(config_.pool.data_room), SOCKET_ID_ANY, config_.pool.cache);
         if (!p)
-            return failed(fmt::format("no memory for {} packets of {} bytes for shard {} ({}); see pool.packets and eal.memory",
-                                      config_.pool.packets, config_.pool.data_room, i, reason(p.error())));
+            return failed(
+                fmt::format("no memory for {} packets of {} bytes for shard {} ({}); see pool.packets and eal.memory",
+                            config_.pool.packets, config_.pool.data_room, i, reason(p.error())));
         pools_.push_back(std::move(*p));
     }
     return {};
@@ -160,7 +163,8 @@ tl::expected<void, std::string> stack::start_port(const port_config& p, std::uin
     return {};
 }
 
-tl::expected<void, std::string> stack::add_port_interfaces(const port_config& p, std::uint16_t id, const port::port* device) {
+tl::expected<void, std::string> stack::add_port_interfaces(const port_config& p, std::uint16_t id,
+                                                           const port::port* device) {
     net::interface base;
     base.port = id;
     if (device) {
@@ -176,12 +180,14 @@ tl::expected<void, std::string> stack::add_port_interfaces(const port_config& p,
         base.mtu = p.mtu;
     }
     const auto state = p.dad ? net::address_state::tentative : net::address_state::preferred;
-    const auto add = [&](net::topology_builder& b, net::interface i, const std::vector<ip_prefix>& addresses) -> result<void> {
+    const auto add = [&](net::topology_builder& b, net::interface i,
+                         const std::vector<ip_prefix>& addresses) -> result<void> {
         const auto index = b.add_interface(std::move(i));
         if (!index) return fail(index.error().code);
         for (const auto& a : addresses)
             // Duplicate address detection is for IPv6 (RFC 4862); IPv4 addresses are announced, as by Linux.
-            if (auto ok = b.add_address(*index, a, a.address.is_v4() ? net::address_state::preferred : state); !ok) return ok;
+            if (auto ok = b.add_address(*index, a, a.address.is_v4() ? net::address_state::preferred : state); !ok)
+                return ok;
         return {};
     };
     const auto changed = network_.change([&](net::topology_builder& b) -> result<void> {
@@ -197,7 +203,9 @@ tl::expected<void, std::string> stack::add_port_interfaces(const port_config& p,
         }
         return {};
     });
-    if (!changed) return failed(fmt::format("port \"{}\": an interface or address was refused: {}", p.device, reason(changed.error())));
+    if (!changed)
+        return failed(
+            fmt::format("port \"{}\": an interface or address was refused: {}", p.device, reason(changed.error())));
     return {};
 }
 
@@ -247,7 +255,8 @@ void stack::make_shards(driving how) {
         o.icmp.burst = config_.icmp.burst;
         for (std::size_t p = 0; p < port_ids_.size(); p++) {
             port::port* device = how == driving::own ? ports_[p].get() : nullptr;
-            // A port with fewer queues than there are shards serves the first ones; the others have no queue to poll there.
+            // A port with fewer queues than there are shards serves the first ones; the others have no queue to poll
+            // there.
             const auto shard = static_cast<std::uint16_t>(i);
             const auto transmitter = device ? static_cast<std::uint16_t>(i % device->tx_queues()) : shard;
             o.ports.add({port_ids_[p], device, shard, device == nullptr || i < device->rx_queues(), transmitter});

@@ -1,4 +1,5 @@
-// One stack: everything that a configuration asks for, put together. Ports, network, tables, shards, and what sockets need.
+// One stack: everything that a configuration asks for, put together. Ports, network, tables, shards, and what sockets
+// need.
 #pragma once
 
 #include <rte_lcore.h>
@@ -37,14 +38,15 @@ enum class driving : std::uint8_t {
 
 /// What tests give differently.
 struct surroundings {
-    std::function<time_point()> now;                               // empty: the time stamp counter
-    std::function<std::unique_ptr<random_source>()> make_random;   // empty: the system's
+    std::function<time_point()> now;                              // empty: the time stamp counter
+    std::function<std::unique_ptr<random_source>()> make_random;  // empty: the system's
 };
 
 class stack final : public socket::host {
 public:
     /// Needs a running EAL and a checked config. The error is a text for people; nothing is left behind then.
-    static tl::expected<std::unique_ptr<stack>, std::string> make(const config& c, driving how, surroundings around = {});
+    static tl::expected<std::unique_ptr<stack>, std::string> make(const config& c, driving how,
+                                                                  surroundings around = {});
     /// Stops the threads. Every socket must be closed.
     ~stack();
     stack(const stack&) = delete;
@@ -68,7 +70,9 @@ public:
     const port::toeplitz& flow_hash() const { return hash_; }
     time_point now() const { return around_.now ? around_.now() : clock_.now(); }
     /// Counters of calls, which belong to no shard.
-    std::uint64_t call_count(mib which) const { return call_counts_[static_cast<std::size_t>(which)].load(std::memory_order_relaxed); }
+    std::uint64_t call_count(mib which) const {
+        return call_counts_[static_cast<std::size_t>(which)].load(std::memory_order_relaxed);
+    }
 
     // ---- socket::host ----
     rcu_domain& rcu() override { return rcu_; }
@@ -88,7 +92,8 @@ private:
     tl::expected<void, std::string> make_pools();
     tl::expected<void, std::string> make_network(driving how);
     tl::expected<void, std::string> start_port(const port_config& p, std::uint16_t id);
-    tl::expected<void, std::string> add_port_interfaces(const port_config& p, std::uint16_t id, const port::port* device);
+    tl::expected<void, std::string> add_port_interfaces(const port_config& p, std::uint16_t id,
+                                                        const port::port* device);
     tl::expected<void, std::string> add_routes();
     tl::expected<void, std::string> add_static_neighbours();
     std::uint32_t interface_of(const std::string& name, const ip_address& on_link) const;

@@ -16,7 +16,8 @@ constexpr unsigned idle_polls_before_yield = 16;
 }  // namespace
 
 tl::expected<void, std::string> workers::start(workers& self, const std::vector<shard::shard*>& shards,
-                                               const std::vector<unsigned>& lcores, idle_policy idle, const tsc_clock& clock) {
+                                               const std::vector<unsigned>& lcores, idle_policy idle,
+                                               const tsc_clock& clock) {
     self.idle_ = idle;
     self.clock_ = &clock;
     self.workers_.reserve(shards.size());
@@ -25,7 +26,8 @@ tl::expected<void, std::string> workers::start(workers& self, const std::vector<
         if (rte_eal_remote_launch(run, &self.workers_.back(), lcores[i]) != 0) {
             self.workers_.pop_back();
             self.stop();
-            return tl::unexpected(fmt::format("lcore {} cannot poll shard {}: it is not a worker of this EAL, or busy", lcores[i], i));
+            return tl::unexpected(
+                fmt::format("lcore {} cannot poll shard {}: it is not a worker of this EAL, or busy", lcores[i], i));
         }
     }
     return {};

@@ -15,9 +15,11 @@ namespace skua::control {
 
 class workers {
 public:
-    /// Starts polling each shard on the lcore of the same place in the list. The error says which lcore could not be used.
+    /// Starts polling each shard on the lcore of the same place in the list. The error says which lcore could not be
+    /// used.
     static tl::expected<void, std::string> start(workers& self, const std::vector<shard::shard*>& shards,
-                                                 const std::vector<unsigned>& lcores, idle_policy idle, const tsc_clock& clock);
+                                                 const std::vector<unsigned>& lcores, idle_policy idle,
+                                                 const tsc_clock& clock);
     /// Ends the loops and waits for them. Called twice, it does nothing the second time.
     void stop();
     ~workers() { stop(); }

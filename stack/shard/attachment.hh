@@ -8,14 +8,15 @@
 
 namespace skua::shard {
 
-/// RX queue i and TX queue i of a port belong to shard i. A port that the application drives itself (library mode) has no
-/// device here: frames for it wait until the application takes them.
+/// RX queue i and TX queue i of a port belong to shard i. A port that the application drives itself (library mode) has
+/// no device here: frames for it wait until the application takes them.
 struct attachment {
     std::uint16_t port_id = 0;
     port::port* device = nullptr;  // nullptr: library mode
     std::uint16_t queue = 0;
-    bool receives = true;            // false: the port has fewer RX queues than there are shards
-    std::uint16_t transmitter = 0;   // the shard whose TX queue takes our packets: ourselves, unless the port has too few
+    bool receives = true;  // false: the port has fewer RX queues than there are shards
+    std::uint16_t transmitter =
+        0;  // the shard whose TX queue takes our packets: ourselves, unless the port has too few
 };
 
 /// By port id, for the way out and for questions about a received packet's NIC.

@@ -25,8 +25,8 @@ exchange::exchange(unsigned shards, unsigned size) : shards_(shards) {
     rings_.reserve(std::size_t(shards) * shards);
     for (unsigned from = 0; from < shards; from++)
         for (unsigned to = 0; to < shards; to++)
-            rings_.push_back(std::make_unique<mailbox>(
-                size, from == to ? mailbox::producers::many : mailbox::producers::one));
+            rings_.push_back(
+                std::make_unique<mailbox>(size, from == to ? mailbox::producers::many : mailbox::producers::one));
 }
 
 }  // namespace skua::shard

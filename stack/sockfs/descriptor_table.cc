@@ -4,7 +4,8 @@
 namespace skua::sockfs {
 
 descriptor_table::descriptor_table(int limit)
-    : limit_(limit), chunks_(new std::atomic<chunk*>[static_cast<std::size_t>((limit + chunk_size - 1) / chunk_size)]()) {}
+    : limit_(limit),
+      chunks_(new std::atomic<chunk*>[static_cast<std::size_t>((limit + chunk_size - 1) / chunk_size)]()) {}
 
 descriptor_table::slot* descriptor_table::find(int fd) const {
     if (fd < 0 || fd >= limit_) return nullptr;

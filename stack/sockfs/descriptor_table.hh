@@ -11,8 +11,8 @@
 
 namespace skua::sockfs {
 
-/// What a descriptor stands for. Shared by every descriptor that was made from it; ends with the last of them and with the
-/// last call that still uses it.
+/// What a descriptor stands for. Shared by every descriptor that was made from it; ends with the last of them and with
+/// the last call that still uses it.
 class file {
 public:
     virtual ~file() = default;

@@ -16,7 +16,9 @@ public:
 
     socket::udp_socket& socket() { return *socket_; }
     /// The flags of one call, O_NONBLOCK added.
-    int call_flags(int flags) const { return nonblocking_.load(std::memory_order_relaxed) ? flags | MSG_DONTWAIT : flags; }
+    int call_flags(int flags) const {
+        return nonblocking_.load(std::memory_order_relaxed) ? flags | MSG_DONTWAIT : flags;
+    }
     void set_nonblocking(bool on) { nonblocking_.store(on, std::memory_order_relaxed); }
 
 private:

@@ -1,7 +1,7 @@
 // The C++ API of skua: sockets on a shard's own thread, without copies and without locks.
 //
-// A shard is polled by one thread. Everything here that is not said to be for any thread belongs to that thread. For calls
-// from other threads there is skua.h.
+// A shard is polled by one thread. Everything here that is not said to be for any thread belongs to that thread. For
+// calls from other threads there is skua.h.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -30,8 +30,8 @@ public:
 /// An address and a UDP port. IPv4 addresses stand in their mapped form (::ffff:a.b.c.d).
 struct endpoint {
     std::array<std::uint8_t, 16> address{};
-    std::uint16_t port = 0;     // host order
-    std::uint32_t scope = 0;    // interface index of a link-local address, else 0
+    std::uint16_t port = 0;   // host order
+    std::uint32_t scope = 0;  // interface index of a link-local address, else 0
 
     /// "198.18.0.1:53", "[2001:db8::1]:53", "0.0.0.0:53", "[::]:53". Throws failure(EINVAL).
     static endpoint parse(const std::string& text);
@@ -51,7 +51,9 @@ public:
         peer = o.peer;
         return *this;
     }
-    ~datagram() { if (packet_) rte_pktmbuf_free(packet_); }
+    ~datagram() {
+        if (packet_) rte_pktmbuf_free(packet_);
+    }
 
     /// Received: who sent it. To be sent: where it goes.
     endpoint peer;
@@ -84,8 +86,8 @@ public:
     udp_socket& operator=(udp_socket&&) noexcept;
     ~udp_socket();  // closes it
 
-    /// Called on the shard with every burst for this socket. The callback may move datagrams out, send them on, or leave
-    /// them; what is left is freed. With a callback there is no receive queue.
+    /// Called on the shard with every burst for this socket. The callback may move datagrams out, send them on, or
+    /// leave them; what is left is freed. With a callback there is no receive queue.
     using receiver = std::function<void(udp_socket&, std::span<datagram>)>;
     /// On the shard's thread only; from others, give the callback to shard::open().
     void on_receive(receiver callback);
@@ -124,7 +126,8 @@ public:
     explicit shard(unsigned index) : index_(index) {}
     unsigned index() const { return index_; }
     /// A socket bound to `local` (port 0: any) whose datagrams arrive on this shard. Any thread. Throws failure.
-    udp_socket open(const endpoint& local, const socket_options& options = {}, udp_socket::receiver callback = {}) const;
+    udp_socket open(const endpoint& local, const socket_options& options = {},
+                    udp_socket::receiver callback = {}) const;
 
 private:
     unsigned index_;
