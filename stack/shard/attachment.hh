@@ -15,8 +15,8 @@ struct attachment {
     port::port* device = nullptr;  // nullptr: library mode
     std::uint16_t queue = 0;
     bool receives = true;  // false: the port has fewer RX queues than there are shards
-    std::uint16_t transmitter =
-        0;  // the shard whose TX queue takes our packets: ourselves, unless the port has too few
+    // The shard whose TX queue takes our packets: ourselves, unless the port has too few.
+    std::uint16_t transmitter = 0;
 };
 
 /// By port id, for the way out and for questions about a received packet's NIC.

@@ -3,6 +3,7 @@
 
 #include "packet/packet.hh"
 #include "packet/verdict.hh"
+#include "wire/ethernet.hh"
 #include "wire/ipv4.hh"
 #include "wire/ipv6.hh"
 #include "wire/udp.hh"
@@ -19,8 +20,9 @@ inline void remember(packet::packet& p, const packet::rx_info& info) {
     meta.l4_offset = info.l4_offset;
     meta.rx_shard = info.rx_shard;
     meta.crossings = info.crossings + 1;
-    meta.flags = (info.family == ip_family::v6 ? packet::meta_ipv6 : 0) | (info.to_broadcast ? packet::meta_broadcast : 0) |
-                 (info.to_multicast ? packet::meta_multicast : 0) | (info.local_origin ? packet::meta_loopback : 0);
+    meta.flags = (info.family == ip_family::v6 ? packet::meta_ipv6 : 0) |
+                 (info.to_broadcast ? packet::meta_broadcast : 0) | (info.to_multicast ? packet::meta_multicast : 0) |
+                 (info.local_origin ? packet::meta_loopback : 0);
 }
 
 /// The facts of a packet that remember() prepared. `with_ports`: a UDP header stands at l4_offset.
@@ -36,6 +38,8 @@ inline packet::rx_info recall(const packet::packet& p, bool with_ports) {
     info.to_broadcast = meta.flags & packet::meta_broadcast;
     info.to_multicast = meta.flags & packet::meta_multicast;
     info.local_origin = meta.flags & packet::meta_loopback;
+    if (info.l3_offset >= sizeof(wire::ethernet_header))
+        info.link_multicast = p.header<wire::ethernet_header>(0)->destination.is_multicast();
     info.rx_shard = meta.rx_shard;
     info.crossings = meta.crossings;
     if (info.l4_offset == 0) return info;  // ARP

@@ -41,8 +41,8 @@ bool is_v6(const rx_info& info) { return info.family == ip_family::v6; }
 }  // namespace
 
 rx_path::rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
-                 net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash, net::reassembler& reassembly,
-                 net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts)
+                 net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
+                 net::reassembler& reassembly, net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts)
     : shard_(shard),
       ports_(ports),
       neighbours_(neighbours),
@@ -70,6 +70,7 @@ verdict rx_path::walk(packet::packet& p, rx_info& info, verdict v) {
 void rx_path::receive(std::span<rte_mbuf*> frames, unclaimed_frames* unclaimed) {
     burst udp;
     counts_.frames_in.add(frames.size());
+    ip_.refuse_protocols = unclaimed == nullptr;
     for (std::size_t i = 0; i < frames.size(); i++) {
         if (i + 4 < frames.size()) rte_prefetch0(rte_pktmbuf_mtod(frames[i + 4], void*));
         packet::packet p(frames[i]);
@@ -77,29 +78,35 @@ void rx_path::receive(std::span<rte_mbuf*> frames, unclaimed_frames* unclaimed) 
         info.rx_shard = static_cast<std::uint8_t>(shard_);
         const verdict first = packet::make_headers_contiguous(p) ? net::ethernet_input(p, info, *context_)
                                                                  : verdict(drop_reason::eth_headers_split);
+        const extent was{p.size(), p.get()->nb_segs};
         const verdict last = walk(p, info, first);
-        settle(std::move(p), info, last, udp, unclaimed);
+        settle(std::move(p), was, info, last, udp, unclaimed);
     }
     deliver(udp, unclaimed);
 }
 
 void rx_path::receive_looped(std::span<rte_mbuf*> datagrams) {
     burst udp;
+    ip_.refuse_protocols = true;
     for (rte_mbuf* m : datagrams) {
         packet::packet p(m);
         rx_info info;
         info.rx_shard = static_cast<std::uint8_t>(shard_);
         const verdict last = walk(p, info, net::loopback_input(p, info, p.info().ifindex));
-        settle(std::move(p), info, last, udp, nullptr);
+        settle(std::move(p), {}, info, last, udp, nullptr);
     }
     deliver(udp, nullptr);
 }
 
-void rx_path::settle(packet::packet p, rx_info& info, verdict v, burst& udp, unclaimed_frames* unclaimed) {
+void rx_path::settle(packet::packet p, const extent& was, rx_info& info, verdict v, burst& udp,
+                     unclaimed_frames* unclaimed) {
     switch (v.next) {
         case step::deliver:
-            if (info.to_broadcast || info.to_multicast) return deliver_copies(std::move(p), info, true);
-            return admit(std::move(p), info, udp);
+            if (!info.to_broadcast && !info.to_multicast) return admit(std::move(p), was, info, udp);
+            // Nobody answers what was sent to many, nor counts it as NoPorts (Linux: __udp4_lib_mcast_deliver).
+            if (deliver_copies(p, info, true) != 0) return;
+            v = drop_reason::udp_no_port;
+            break;
         case step::reply: return tx_.output(std::move(p), way_back(info));
         case step::report: return report(std::move(p), report_);
         case step::arp:
@@ -107,14 +114,27 @@ void rx_path::settle(packet::packet p, rx_info& info, verdict v, burst& udp, unc
         case step::held: return;
         default: break;
     }
-    if (unclaimed && is_unclaimed(v.reason)) unclaimed->frames[unclaimed->count++] = p.release();
+    if (unclaimed && is_unclaimed(v.reason)) give_back(std::move(p), was, *unclaimed);
     else drop(std::move(p), v.reason);
 }
 
-void rx_path::admit(packet::packet p, const rx_info& info, burst& udp) {
+void rx_path::give_back(packet::packet p, const extent& was, unclaimed_frames& to) {
+    rte_mbuf* const m = p.release();
+    // Padding of a short frame lies behind the datagram in the same segment, and nobody has written over it.
+    if (m->nb_segs == was.segments && m->pkt_len < was.length) {
+        rte_mbuf* const last = rte_pktmbuf_lastseg(m);
+        last->data_len = static_cast<std::uint16_t>(last->data_len + was.length - m->pkt_len);
+        m->pkt_len = was.length;
+    }
+    to.frames[to.count++] = m;
+}
+
+void rx_path::admit(packet::packet p, const extent& was, const rx_info& info, burst& udp) {
     const unsigned i = udp.count++;
+    udp.extents[i] = was;
     udp.infos[i] = info;
-    udp.keys[i] = {info.flow, tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0, info.ifindex, info.rx_shard};
+    udp.keys[i] = {info.flow, tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0, info.ifindex,
+                   info.rx_shard};
     udp.frames[i] = p.release();
 }
 
@@ -147,7 +167,9 @@ void rx_path::deliver(burst& udp, unclaimed_frames* unclaimed) {
         }
         for (; members != 0; members &= members - 1) {
             const unsigned i = static_cast<unsigned>(std::countr_zero(members));
-            no_port(packet::packet(udp.frames[i]), udp.infos[i], unclaimed);
+            packet::packet p(udp.frames[i]);
+            if (unclaimed) give_back(std::move(p), udp.extents[i], *unclaimed);
+            else no_port(std::move(p), udp.infos[i]);
         }
     }
 }
@@ -182,21 +204,19 @@ void rx_path::deliver_group(burst& udp, socket::udp_socket& to, std::uint32_t me
     counts_.mibs.add(v6 ? mib::udp6_rcvbuf_errors : mib::udp_rcvbuf_errors, n - accepted);
     counts_.mibs.add(v6 ? mib::udp6_in_errors : mib::udp_in_errors, n - accepted);
     for (unsigned i = accepted; i < n; i++)
-        drop(packet::packet(packets[i]), to.closed() ? drop_reason::socket_closed : drop_reason::socket_receive_buffer_full);
+        drop(packet::packet(packets[i]),
+             to.closed() ? drop_reason::socket_closed : drop_reason::socket_receive_buffer_full);
 }
 
-void rx_path::no_port(packet::packet p, const rx_info& info, unclaimed_frames* unclaimed) {
-    if (unclaimed) {
-        unclaimed->frames[unclaimed->count++] = p.release();
-        return;
-    }
+void rx_path::no_port(packet::packet p, const rx_info& info) {
     counts_.mibs.add(is_v6(info) ? mib::udp6_no_ports : mib::udp_no_ports);
     icmp_.send_error(p, info, net::port_unreachable(info.family), *context_);
     drop(std::move(p), drop_reason::udp_no_port);
 }
 
-// One datagram for many sockets: each gets a reference to the same bytes; other shards serve their own.
-void rx_path::deliver_copies(packet::packet p, const rx_info& info, bool pass_on) {
+// One datagram for many sockets: each gets a reference to the same bytes; other shards serve their own. Returns how
+// many sockets it is for.
+std::size_t rx_path::deliver_copies(const packet::packet& p, const rx_info& info, bool pass_on) {
     const udp::lookup_key key{info.flow, 0, info.ifindex, info.rx_shard};
     std::uint64_t elsewhere = 0;
     const auto visit = [&](udp::pcb& pcb) {
@@ -214,11 +234,7 @@ void rx_path::deliver_copies(packet::packet p, const rx_info& info, bool pass_on
         deliver_group(one, static_cast<socket::udp_socket&>(pcb), 1);
     };
     const std::size_t receivers = tables_.for_each_receiver(key, std::ref(visit));
-    if (receivers == 0 && pass_on) {
-        counts_.mibs.add(is_v6(info) ? mib::udp6_no_ports : mib::udp_no_ports);
-        return drop(std::move(p), drop_reason::udp_no_port);
-    }
-    if (!pass_on) return;
+    if (!pass_on) return receivers;
     for (; elsewhere != 0; elsewhere &= elsewhere - 1) {
         packet::packet copy(rte_pktmbuf_clone(p.get(), pool_));
         if (!copy) {
@@ -226,8 +242,10 @@ void rx_path::deliver_copies(packet::packet p, const rx_info& info, bool pass_on
             continue;
         }
         remember(copy, info);
-        tx_.hand_over(std::move(copy), static_cast<std::uint16_t>(std::countr_zero(elsewhere)), packet::errand::deliver);
+        tx_.hand_over(std::move(copy), static_cast<std::uint16_t>(std::countr_zero(elsewhere)),
+                      packet::errand::deliver);
     }
+    return receivers;
 }
 
 // Only an error that quotes a datagram of a live socket is believed (RFC 8899 §4.6.1).
@@ -235,9 +253,13 @@ void rx_path::report(packet::packet p, const net::icmp_report& about) {
     rx_info quoted;
     quoted.flow = about.flow;
     quoted.family = about.family;
-    const udp::lookup_key key{about.flow, flow_hash(p.get(), quoted), about.ifindex, static_cast<std::uint16_t>(shard_)};
+    const udp::lookup_key key{about.flow, flow_hash(p.get(), quoted), about.ifindex,
+                              static_cast<std::uint16_t>(shard_)};
     udp::pcb* const to = tables_.lookup(key);
-    if (to == nullptr) return drop(std::move(p), drop_reason::icmp_no_socket);
+    if (to == nullptr) {
+        counts_.mibs.add(about.family == ip_family::v6 ? mib::icmp6_in_errors : mib::icmp_in_errors);
+        return drop(std::move(p), drop_reason::icmp_no_socket);
+    }
     if (about.error == EMSGSIZE)
         if (const auto way = context_->map.route_to(about.flow.remote))
             path_mtus_.learn(about.flow.remote, about.mtu, way->out->mtu, context_->now);
@@ -263,8 +285,8 @@ void rx_path::receive_handed_over(std::span<rte_mbuf*> packets) {
         switch (meta.what) {
             case packet::errand::deliver: {
                 const rx_info info = recall(p, true);
-                if (info.to_broadcast || info.to_multicast) deliver_copies(std::move(p), info, false);
-                else admit(std::move(p), info, udp);
+                if (info.to_broadcast || info.to_multicast) deliver_copies(p, info, false);
+                else admit(std::move(p), {}, info, udp);
                 break;
             }
             case packet::errand::neighbour: neighbour_message(std::move(p), recall(p, false)); break;

@@ -27,13 +27,13 @@ struct unclaimed_frames {
     unsigned count = 0;
 };
 
-/// One per shard; used by its thread only. Works a burst in three stages: walk every packet up to UDP, look all of them up,
-/// deliver them grouped by socket.
+/// One per shard; used by its thread only. Works a burst in three stages: walk every packet up to UDP, look all of them
+/// up, deliver them grouped by socket.
 class rx_path {
 public:
     rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
-            net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash, net::reassembler& reassembly, net::icmp_output& icmp, tx_path& tx, rte_mempool* pool,
-            counters& counts);
+            net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
+            net::reassembler& reassembly, net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts);
 
     void begin(const net::context& context) { context_ = &context; }
 
@@ -45,24 +45,32 @@ public:
     void receive_handed_over(std::span<rte_mbuf*> packets);
 
 private:
+    /// What a frame was as it came, before the layers cut off what stands behind its datagram.
+    struct extent {
+        std::uint32_t length = 0;
+        std::uint16_t segments = 0;
+    };
     /// What one burst has become on its way.
     struct burst {
         unsigned count = 0;
         rte_mbuf* frames[burst_size];
+        extent extents[burst_size];
         packet::rx_info infos[burst_size];
         udp::lookup_key keys[burst_size];
         udp::pcb* sockets[burst_size];
     };
 
     packet::verdict walk(packet::packet& p, packet::rx_info& info, packet::verdict from);
-    void settle(packet::packet p, packet::rx_info& info, packet::verdict verdict, burst& udp, unclaimed_frames* unclaimed);
-    void admit(packet::packet p, const packet::rx_info& info, burst& udp);
+    void settle(packet::packet p, const extent& was, packet::rx_info& info, packet::verdict verdict, burst& udp,
+                unclaimed_frames* unclaimed);
+    void admit(packet::packet p, const extent& was, const packet::rx_info& info, burst& udp);
     std::uint32_t flow_hash(const rte_mbuf* m, const packet::rx_info& info) const;
     void deliver(burst& udp, unclaimed_frames* unclaimed);
     void deliver_group(burst& udp, socket::udp_socket& to, std::uint32_t members);
-    void deliver_copies(packet::packet p, const packet::rx_info& info, bool pass_on);
+    std::size_t deliver_copies(const packet::packet& p, const packet::rx_info& info, bool pass_on);
     void report(packet::packet p, const net::icmp_report& about);
-    void no_port(packet::packet p, const packet::rx_info& info, unclaimed_frames* unclaimed);
+    void no_port(packet::packet p, const packet::rx_info& info);
+    static void give_back(packet::packet p, const extent& was, unclaimed_frames& to);
     void neighbour_message(packet::packet p, const packet::rx_info& info);
     void drop(packet::packet p, drop_reason why) { tx_.drop(std::move(p), why); }
 
@@ -73,7 +81,7 @@ private:
     udp::tables& tables_;
     const port::toeplitz& hash_;
     net::icmp_output& icmp_;
-    const net::ip_parts ip_;
+    net::ip_parts ip_;
     tx_path& tx_;
     rte_mempool* const pool_;
     counters& counts_;

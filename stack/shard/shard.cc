@@ -1,6 +1,8 @@
 // One turn of a shard.
 #include "shard/shard.hh"
 
+#include "wire/ipv4.hh"
+
 namespace skua::shard {
 
 namespace {
@@ -25,8 +27,8 @@ shard::shard(const common& shared, shard_options options, std::unique_ptr<random
       tx_(index_, mailboxes_, ports_, network_.neighbours(), shared.path_mtus, pool_, *random_, counts_),
       icmp_(tx_, *random_, options.icmp),
       reassembly_(tx_, icmp_, *random_, options.reassembly),
-      rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_, icmp_, tx_, pool_,
-          counts_) {}
+      rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_, icmp_, tx_,
+          pool_, counts_) {}
 
 shard::~shard() = default;
 
@@ -67,7 +69,10 @@ unsigned shard::poll_mailboxes() {
         rte_mbuf* packets[burst_size];
         const unsigned n = mailboxes_.ring(from, index_).pop(packets);
         if (n == 0) continue;
-        if (from == index_) socket::uncharge(std::span(packets, n));
+        if (from == index_) {
+            socket::uncharge(std::span(packets, n));
+            count_sent(std::span(packets, n));
+        }
         rx_.receive_handed_over(std::span(packets, n));
         moved += n;
     }
@@ -101,12 +106,25 @@ unsigned shard::input(std::span<rte_mbuf*> frames, rte_mbuf** unclaimed, time_po
     begin(now);
     unclaimed_frames back{unclaimed, 0};
     for (std::size_t done = 0; done < frames.size(); done += burst_size)
-        rx_.receive(frames.subspan(done, std::min<std::size_t>(burst_size, frames.size() - done)), unclaimed ? &back : nullptr);
+        rx_.receive(frames.subspan(done, std::min<std::size_t>(burst_size, frames.size() - done)),
+                    unclaimed ? &back : nullptr);
     poll_looped();
     tx_.flush();
     return back.count;
 }
 
-void shard::send(packet::packet datagram, std::uint32_t out_ifindex) { tx_.output(std::move(datagram), out_ifindex); }
+void shard::send(packet::packet datagram, std::uint32_t out_ifindex) {
+    rte_mbuf* const one = datagram.get();
+    count_sent(std::span(&one, 1));
+    tx_.output(std::move(datagram), out_ifindex);
+}
+
+void shard::count_sent(std::span<rte_mbuf* const> datagrams) {
+    std::uint64_t v4 = 0;
+    for (const rte_mbuf* m : datagrams) v4 += rte_pktmbuf_mtod(m, const wire::ipv4_header*)->version() == 4;
+    counts_.datagrams_out.add(datagrams.size());
+    counts_.mibs.add(mib::udp_out_datagrams, v4);
+    counts_.mibs.add(mib::udp6_out_datagrams, datagrams.size() - v4);
+}
 
 }  // namespace skua::shard

@@ -74,6 +74,7 @@ private:
     unsigned poll_ports();
     unsigned poll_mailboxes();
     unsigned poll_looped();
+    void count_sent(std::span<rte_mbuf* const> datagrams);
     void run_timers(time_point now);
 
     const std::uint16_t index_;

@@ -15,7 +15,8 @@ constexpr std::size_t external_limit = 4096;  // frames waiting for the applicat
 /// Destination of a datagram that this stack has built: its headers are whole.
 ip_address destination_of(const packet::packet& datagram) {
     const auto* ip = datagram.header<wire::ipv4_header>(0);
-    return ip->version() == 4 ? ip_address(ip->destination) : ip_address(datagram.header<wire::ipv6_header>(0)->destination);
+    return ip->version() == 4 ? ip_address(ip->destination)
+                              : ip_address(datagram.header<wire::ipv6_header>(0)->destination);
 }
 
 mib out_requests(bool v4) { return v4 ? mib::ip_out_requests : mib::ip6_out_requests; }
@@ -64,9 +65,10 @@ void tx_path::output(packet::packet datagram, std::uint32_t out_ifindex) {
     }
     if (way->kind == net::destination_kind::broadcast) {
         // As Linux does (ip_mc_output): our own sockets hear our broadcasts too.
-        if (rte_mbuf* copy = rte_pktmbuf_copy(datagram.get(), pool_, 0, UINT32_MAX)) {
+        if (rte_mbuf* copy = rte_pktmbuf_copy(datagram.get(), pool_, 0, UINT32_MAX))
             loop_back(packet::packet(copy), way->out->index);
-        }
+        else
+            counts_.drops.add(drop_reason::no_mbuf);
     }
     counts_.mibs.add(out_requests(to.is_v4()));
     emit(std::move(datagram), *way);
@@ -108,6 +110,9 @@ void tx_path::transmit(packet::packet frame, const net::interface& out) {
     if (out.vlan != 0 && !net::insert_vlan(frame, out.vlan)) return drop(std::move(frame), drop_reason::no_mbuf);
     const attachment* at = ports_.find(out.port);
     if (at == nullptr) return drop(std::move(frame), drop_reason::tx_port_down);
+    // Some devices send one segment only. A frame larger than a buffer cannot be made one.
+    if (at->device && !out.offloads.multi_segment && rte_pktmbuf_linearize(frame.get()) != 0)
+        return drop(std::move(frame), drop_reason::tx_too_big);
     const std::size_t index = ports_.index(*at);
     auto& batch = port_batches_[index];
     if (batch.size() >= (at->device ? burst_size : external_limit)) {

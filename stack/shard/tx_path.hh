@@ -57,7 +57,6 @@ private:
     /// Drops and counts a batch from place `from` on, and empties it.
     void give_up(batch& of, unsigned from, drop_reason why);
 
-
     const std::uint16_t shard_;
     exchange& peers_;
     const attachments& ports_;
