@@ -32,8 +32,9 @@ struct step {
 };
 
 std::string describe(const step& s) {
-    return std::string(s.where.family == ip_family::v4 ? "v4 " : "v6 ") + s.where.address + (s.v6_only ? " v6only" : "") +
-           (s.reuse_address ? " reuseaddr" : "") + (s.reuse_port ? " reuseport" : "") + (s.connects ? " connects" : "") + "; ";
+    return std::string(s.where.family == ip_family::v4 ? "v4 " : "v6 ") + s.where.address +
+           (s.v6_only ? " v6only" : "") + (s.reuse_address ? " reuseaddr" : "") + (s.reuse_port ? " reuseport" : "") +
+           (s.connects ? " connects" : "") + "; ";
 }
 
 socklen_t kernel_address(ip_family family, const ip_address& a, std::uint16_t port, sockaddr_storage& out) {
@@ -107,7 +108,8 @@ protected:
             story += describe(s);
             int expected = 0;
             theirs.emplace_back(s, kernel_port_, expected);
-            auto& ours = make(s.where.family, {.reuse_address = s.reuse_address, .reuse_port = s.reuse_port, .v6_only = s.v6_only});
+            auto& ours = make(s.where.family,
+                              {.reuse_address = s.reuse_address, .reuse_port = s.reuse_port, .v6_only = s.v6_only});
             const auto done = table.bind(ours, {addr(s.where.address), test_port, 0});
             ASSERT_EQ(done ? 0 : done.error().code, expected) << story;
             if (done && s.connects) {
@@ -144,7 +146,8 @@ TEST_F(bind_kernel, random_sequences_of_sockets) {
     std::mt19937 random(7);
     for (int trial = 0; trial < 3000; trial++) {
         std::vector<step> steps;
-        // Beyond ten sockets the kernel looks at part of them only (a wildcard no longer meets other addresses): not ours to follow.
+        // Beyond ten sockets the kernel looks at part of them only (a wildcard no longer meets other addresses): not
+        // ours to follow.
         for (std::size_t n = 3 + random() % 6; n > 0; n--) steps.push_back(all[random() % all.size()]);
         ASSERT_NO_FATAL_FAILURE(compare(steps));
     }

@@ -25,7 +25,8 @@ bool overlap_from_v6(const bind_facts& newcomer, const bind_facts& bound) {
     const auto a = class_of(newcomer.address);
     const auto b = class_of(bound.address);
     if (a == address_class::mapped && b == address_class::mapped)
-        return !bound.v6_only && (newcomer.address == bound.address || newcomer.address.is_any() || bound.address.is_any());
+        return !bound.v6_only &&
+               (newcomer.address == bound.address || newcomer.address.is_any() || bound.address.is_any());
     if (a == address_class::any && b == address_class::any) return true;
     if (b == address_class::any && !(bound.v6_only && a == address_class::mapped)) return true;
     if (a == address_class::any && !(newcomer.v6_only && b == address_class::mapped)) return true;
@@ -41,7 +42,8 @@ bind_facts::bind_facts(const pcb& p)
 bind_relation relation(const bind_facts& newcomer, const bind_facts& bound) {
     if (newcomer.reuse_address && bound.reuse_address) return bind_relation::apart;
     if (newcomer.device != 0 && bound.device != 0 && newcomer.device != bound.device) return bind_relation::apart;
-    const bool overlap = newcomer.family == ip_family::v4 ? overlap_from_v4(newcomer, bound) : overlap_from_v6(newcomer, bound);
+    const bool overlap =
+        newcomer.family == ip_family::v4 ? overlap_from_v4(newcomer, bound) : overlap_from_v6(newcomer, bound);
     if (!overlap) return bind_relation::apart;
     return newcomer.reuse_port && bound.reuse_port && newcomer.owner == bound.owner ? bind_relation::shares
                                                                                     : bind_relation::conflicts;

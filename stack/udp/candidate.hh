@@ -47,8 +47,12 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
     bool half_connected() const { return !connected() && (checks & (remote_address | remote_port_set)) != 0; }
     bool wildcard() const { return !(checks & local_address); }
     bool hinted() const { return checks & members_hint; }
-    place_order first_placed(std::uint16_t shard) const { return members ? members->best_for(shard).first_placed() : order; }
-    place_order last_placed(std::uint16_t shard) const { return members ? members->best_for(shard).last_placed() : order; }
+    place_order first_placed(std::uint16_t shard) const {
+        return members ? members->best_for(shard).first_placed() : order;
+    }
+    place_order last_placed(std::uint16_t shard) const {
+        return members ? members->best_for(shard).last_placed() : order;
+    }
 
     /// Not above 0: does not match. Else the sum that design.md §5 gives (Linux: compute_score).
     int score(const lookup_key& key, bool v4_packet) const {
@@ -57,7 +61,9 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
     }
 
     /// Of a packet that it won.
-    pcb* receiver(const lookup_key& key) const { return members ? members->best_for(key.shard).pick(key.hash) : socket; }
+    pcb* receiver(const lookup_key& key) const {
+        return members ? members->best_for(key.shard).pick(key.hash) : socket;
+    }
     flow_key flow() const { return {local, remote, local_port, remote_port}; }
 
 private:

@@ -23,8 +23,8 @@ struct port_range {
     }
 };
 
-/// A port of the range that is not `reserved` (65,536 flags) and that `usable` agrees to, or nothing. Every port is asked
-/// for once at most.
+/// A port of the range that is not `reserved` (65,536 flags) and that `usable` agrees to, or nothing. Every port is
+/// asked for once at most.
 template <class Usable>
 std::optional<std::uint16_t> choose_port(random_source& random, port_range range, const std::vector<bool>& reserved,
                                          Usable&& usable) {

@@ -19,7 +19,10 @@ protected:
 
 class reserved : public tables_fixture {
 protected:
-    reserved() : tables_fixture(table_options{.ephemeral_first = 40000, .ephemeral_last = 40009, .reserved_ports = {40001, 40003, 40005, 40007, 40009}}) {}
+    reserved()
+        : tables_fixture(table_options{.ephemeral_first = 40000,
+                                       .ephemeral_last = 40009,
+                                       .reserved_ports = {40001, 40003, 40005, 40007, 40009}}) {}
 };
 
 class ephemeral_default : public tables_fixture {};

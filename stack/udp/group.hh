@@ -52,7 +52,9 @@ public:
         const std::uint32_t n = r->count.load(std::memory_order_acquire);
         for (std::uint32_t i = 0; i < n; i++) visit(*r->members[i].load(std::memory_order_acquire));
     }
-    std::uint32_t count() const { return roster_.load(std::memory_order_acquire)->count.load(std::memory_order_acquire); }
+    std::uint32_t count() const {
+        return roster_.load(std::memory_order_acquire)->count.load(std::memory_order_acquire);
+    }
     /// Of the member placed first, and of the one placed last.
     place_order first_placed() const { return first_placed_.load(std::memory_order_relaxed); }
     place_order last_placed() const { return last_placed_.load(std::memory_order_relaxed); }

@@ -58,8 +58,12 @@ protected:
         const net::context ctx{*map, time_point{}, mibs, random};
         return udp_input(p, info, ctx);
     }
-    std::uint64_t in_errors() const { return mibs.get(GetParam() == ip_family::v4 ? mib::udp_in_errors : mib::udp6_in_errors); }
-    std::uint64_t sum_errors() const { return mibs.get(GetParam() == ip_family::v4 ? mib::udp_in_csum_errors : mib::udp6_in_csum_errors); }
+    std::uint64_t in_errors() const {
+        return mibs.get(GetParam() == ip_family::v4 ? mib::udp_in_errors : mib::udp6_in_errors);
+    }
+    std::uint64_t sum_errors() const {
+        return mibs.get(GetParam() == ip_family::v4 ? mib::udp_in_csum_errors : mib::udp6_in_csum_errors);
+    }
     void expect_refused(drop_reason why, bool by_sum = false) {
         EXPECT_EQ(run(), verdict(why));
         EXPECT_TRUE(p);

@@ -25,9 +25,9 @@ void prefetch_entry(const candidate* c) {
 
 }  // namespace
 
-/// The best so far. Among equals the one that stands first in Linux's slots: the one placed last, or, for an IPv6 packet,
-/// those with SO_REUSEPORT behind the others and in the order of placing. The packet's family decides, so an IPv4 packet
-/// that dual-stack sockets compete for goes by the rule of IPv4.
+/// The best so far. Among equals the one that stands first in Linux's slots: the one placed last, or, for an IPv6
+/// packet, those with SO_REUSEPORT behind the others and in the order of placing. The packet's family decides, so an
+/// IPv4 packet that dual-stack sockets compete for goes by the rule of IPv4.
 class lookup_tables::contest {
 public:
     explicit contest(const lookup_key& key) : shard_(key.shard), v4_(key.flow.local.is_v4()) {}
@@ -62,7 +62,8 @@ private:
 };
 
 template <class Visit>
-void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& key, std::uint32_t hash, Visit&& visit) const {
+void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& key, std::uint32_t hash,
+                                       Visit&& visit) const {
     const bool v4 = key.flow.local.is_v4();
     by_flow_.for_each(hash, [&](const candidate& c) {
         const int s = c.local_port == key.flow.local_port ? c.score(key, v4) : 0;
@@ -77,7 +78,8 @@ template <class Visit>
 void lookup_tables::for_each_in_slots(const port_slot& slot, const lookup_key& key, Visit&& visit) const {
     const bool v4 = key.flow.local.is_v4();
     if (slot.walked()) {
-        for (const candidate* c = slot.head.load(std::memory_order_acquire); c; c = c->next.load(std::memory_order_acquire))
+        for (const candidate* c = slot.head.load(std::memory_order_acquire); c;
+             c = c->next.load(std::memory_order_acquire))
             if (const int s = c->score(key, v4); s > 0) visit(*c, s);
         return;
     }
@@ -108,7 +110,8 @@ pcb* lookup_tables::search(const port_slot& slot, const lookup_key& key, const g
 pcb* lookup_tables::find(const port_slot& slot, const lookup_key& key, const glance& g) const {
     // Most ports have one entry: nothing to compare then.
     const candidate* only = slot.head.load(std::memory_order_acquire);
-    if (!g.connected && only && !only->next.load(std::memory_order_acquire) && only->score(key, key.flow.local.is_v4()) > 0)
+    if (!g.connected && only && !only->next.load(std::memory_order_acquire) &&
+        only->score(key, key.flow.local.is_v4()) > 0)
         return only->receiver(key);
     pcb* p = search(slot, key, g);
     return p || slot.moves.load(std::memory_order_acquire) == g.moves ? p : find_again(slot, key);
@@ -122,8 +125,8 @@ pcb* lookup_tables::find_again(const port_slot& slot, const lookup_key& key) con
     }
 }
 
-/// One of all entries with this score, in proportion to the sockets behind each: the least of -ln(lot)/weight (Efraimidis,
-/// Spirakis 2006), which needs no order, and when a socket comes or goes moves no flow between the others.
+/// One of all entries with this score, in proportion to the sockets behind each: the least of -ln(lot)/weight
+/// (Efraimidis, Spirakis 2006), which needs no order, and when a socket comes or goes moves no flow between the others.
 pcb* lookup_tables::draw(const port_slot& slot, const lookup_key& key, int score) const {
     const candidate* drawn = nullptr;
     double least = 0;
@@ -145,8 +148,9 @@ pcb* lookup_tables::find(const lookup_key& key) const {
     return s ? find(*s, key, look_at(*s, key)) : nullptr;
 }
 
-/// In stages, so that the memory of the whole burst is fetched at once: the slot, the head of the list or of the hash slot,
-/// the entry. A burst for one short list, the most common of all, has nothing to wait for and goes straight through.
+/// In stages, so that the memory of the whole burst is fetched at once: the slot, the head of the list or of the hash
+/// slot, the entry. A burst for one short list, the most common of all, has nothing to wait for and goes straight
+/// through.
 void lookup_tables::find_burst(std::span<const lookup_key> keys, pcb** out) const {
     std::array<const port_slot*, burst> slots;
     slots[0] = nullptr;

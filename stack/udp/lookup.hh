@@ -1,18 +1,20 @@
 // The tables themselves: port slots, address slots, four-tuples; how entries come and go, and how they are searched.
 //
-// Three ways to a socket, one result. A packet's candidates are all entries whose score for it is not 0; a fully connected
-// socket stands in the four-tuple table only, all others in their port's slot and, once more, under (address, port). What
-// wins depends on scores and order numbers alone, never on where an entry stands or by which way it was found: so
-// the address table, which gives the entries of the exact address and of the wildcards instead of the whole port, cannot
-// change the outcome, and a wildcard socket bound to the device meets an exact one on equal terms either way.
+// Three ways to a socket, one result. A packet's candidates are all entries whose score for it is not 0; a fully
+// connected socket stands in the four-tuple table only, all others in their port's slot and, once more, under (address,
+// port). What wins depends on scores and order numbers alone, never on where an entry stands or by which way it was
+// found: so the address table, which gives the entries of the exact address and of the wildcards instead of the whole
+// port, cannot change the outcome, and a wildcard socket bound to the device meets an exact one on equal terms either
+// way.
 //
 // A writer that replaces an entry appends the new one before it takes out the old. Whoever walks meanwhile meets one of
-// them at least, because new ones stand at the end; and nothing that a reader may still stand on is linked anew. Between
-// the four-tuple table and a slot it could miss both, so who found nothing looks again if something was taken out meanwhile.
+// them at least, because new ones stand at the end; and nothing that a reader may still stand on is linked anew.
+// Between the four-tuple table and a slot it could miss both, so who found nothing looks again if something was taken
+// out meanwhile.
 //
-// Memory besides the pcb, measured: 256 bytes for a connected socket among many on one port, 670 for a socket alone on its
-// port, 384 for a member of a large group; a group of two takes 7,100 for its 512 buckets and the writers' notes of them.
-// The slots of the ports take 512 KiB, the writers' view of them as much.
+// Memory besides the pcb, measured: 256 bytes for a connected socket among many on one port, 670 for a socket alone on
+// its port, 384 for a member of a large group; a group of two takes 7,100 for its 512 buckets and the writers' notes of
+// them. The slots of the ports take 512 KiB, the writers' view of them as much.
 #pragma once
 
 #include <array>

@@ -165,7 +165,8 @@ TEST_F(lookup, equal_all_with_reuse_port_the_group_picks_by_hash) {
     for (int i = 0; i < 4; i++) all.insert(&bound("127.0.0.1", {.reuse_port = true}));
     EXPECT_EQ(to_many("127.0.0.1"), all);
     for (std::uint32_t h = 0; h < 100; h++)
-        EXPECT_EQ(table.lookup(packet_to("127.0.0.1", test_port, h)), table.lookup(packet_to("127.0.0.1", test_port, h)));
+        EXPECT_EQ(table.lookup(packet_to("127.0.0.1", test_port, h)),
+                  table.lookup(packet_to("127.0.0.1", test_port, h)));
 }
 
 TEST_F(lookup, equal_all_with_reuse_port_shares_are_even) {
@@ -339,7 +340,8 @@ TEST_F(lookup, burst_is_the_same_as_one_by_one) {
     for (const std::size_t n : {0, 1, 31, 32, 33, 64, 100}) {
         std::vector<lookup_key> keys;
         for (std::size_t i = 0; i < n; i++)
-            keys.push_back(packet_to(i % 3 ? "10.0.0.1" : "10.9.0.4", static_cast<std::uint16_t>(test_port + i % 4), std::uint32_t(i) * 77));
+            keys.push_back(packet_to(i % 3 ? "10.0.0.1" : "10.9.0.4", static_cast<std::uint16_t>(test_port + i % 4),
+                                     std::uint32_t(i) * 77));
         std::vector<pcb*> out(n, &peer);
         table.lookup(keys, out);
         for (std::size_t i = 0; i < n; i++) EXPECT_EQ(out[i], table.lookup(keys[i])) << i;
@@ -456,7 +458,9 @@ TEST_F(lookup, hundred_thousand_connected_sockets_on_one_port) {
     for (unsigned i = 0; i < n; i++) {
         auto& s = make(ip_family::v4, {.reuse_address = true});
         ASSERT_TRUE(table.bind(s, {ip_address::v4_any(), test_port, 0}));
-        ASSERT_TRUE(table.connect(s, addr("10.0.0.1"), {ipv4_address(10, 7, std::uint8_t(i >> 8), std::uint8_t(i)), std::uint16_t(1 + (i >> 16)), 0}));
+        ASSERT_TRUE(table.connect(
+            s, addr("10.0.0.1"),
+            {ipv4_address(10, 7, std::uint8_t(i >> 8), std::uint8_t(i)), std::uint16_t(1 + (i >> 16)), 0}));
     }
     auto& any = bound("0.0.0.0", {.reuse_address = true});
     unsigned i = 0;

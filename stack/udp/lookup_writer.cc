@@ -21,7 +21,7 @@ void count_entry(port_slot& s, const candidate& c, int by) {
 }  // namespace
 
 lookup_tables::lookup_tables(rcu_domain& rcu, random_source& random, mixed_rule mixed, std::size_t expected_sockets)
-    : rcu_(rcu), hash_(random), mixed_(mixed), by_address_(rcu, expected_sockets), 
+    : rcu_(rcu), hash_(random), mixed_(mixed), by_address_(rcu, expected_sockets),
       by_flow_(rcu, 2 * expected_sockets) {}  // half full: fewer chains to follow into memory that is not here yet
 
 lookup_tables::~lookup_tables() {
@@ -55,7 +55,8 @@ void lookup_tables::unlink(port_slot& s, candidate& c) {
 /// Does another socket have the same peer on the same address and port?
 bool lookup_tables::has_twin(const candidate& c) const {
     const flow_key flow = c.flow();
-    return by_flow_.find(c.hash, [&](const candidate& other) { return &other != &c && other.flow() == flow; }) != nullptr;
+    return by_flow_.find(c.hash, [&](const candidate& other) { return &other != &c && other.flow() == flow; }) !=
+           nullptr;
 }
 
 candidate* lookup_tables::add(std::unique_ptr<candidate> owned) {

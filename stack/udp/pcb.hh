@@ -13,8 +13,8 @@ namespace skua::udp {
 class group;
 struct binding;
 
-/// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what shards
-/// need was copied into table entries when the pcb was bound.
+/// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what
+/// shards need was copied into table entries when the pcb was bound.
 struct pcb {
     explicit pcb(ip_family f) : family(f), local{ip_address::any(f), 0, 0}, remote{ip_address::any(f), 0, 0} {}
 

@@ -11,8 +11,8 @@ bool bind_set::stands_before(const bind_set& other) const {
                      : members.rbegin()->first > other.members.rbegin()->first;
 }
 
-/// Every set that a socket on this address may overlap with. Linux lets an IPv6 socket that connect() gave an IPv6 address
-/// pass for 127.0.0.6 (LOOPBACK4_IPV6); that one accident is not followed.
+/// Every set that a socket on this address may overlap with. Linux lets an IPv6 socket that connect() gave an IPv6
+/// address pass for 127.0.0.6 (LOOPBACK4_IPV6); that one accident is not followed.
 template <class Visit>
 void port_bindings::for_each_near(const ip_address& a, Visit&& visit) const {
     if (a.is_any()) {
@@ -35,7 +35,8 @@ bind_relation port_bindings::first_met(const bind_facts& newcomer) const {
 
 bool port_bindings::has_conflict(const bind_facts& newcomer) const {
     bool found = false;
-    for_each_near(newcomer.address, [&](const bind_set& s) { found |= relation(newcomer, s.facts) == bind_relation::conflicts; });
+    for_each_near(newcomer.address,
+                  [&](const bind_set& s) { found |= relation(newcomer, s.facts) == bind_relation::conflicts; });
     return found;
 }
 

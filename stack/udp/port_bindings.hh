@@ -19,8 +19,8 @@ struct bind_set {
     const bind_facts facts;
     std::map<place_order, pcb*> members;
 
-    /// Would Linux meet the first of these sockets before the first of those? New sockets stand at the head of their slot,
-    /// but IPv6 ones with SO_REUSEPORT at the tail (sk_add_node_rcu).
+    /// Would Linux meet the first of these sockets before the first of those? New sockets stand at the head of their
+    /// slot, but IPv6 ones with SO_REUSEPORT at the tail (sk_add_node_rcu).
     bool stands_before(const bind_set& other) const;
     bool at_tail() const { return facts.family == ip_family::v6 && facts.reuse_port; }
 };

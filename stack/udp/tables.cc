@@ -15,7 +15,8 @@ struct tables::state {
     state(rcu_domain& domain, random_source& source, const table_options& o)
         : rcu(domain), random(source), range{o.ephemeral_first, o.ephemeral_last}, reserved(65536, false),
           search(domain, source, o.mixed, o.expected_sockets), ports(65536) {
-        if (range.first == 0 || range.first > range.last) throw std::invalid_argument("the range of ephemeral ports is empty or begins at 0");
+        if (range.first == 0 || range.first > range.last)
+            throw std::invalid_argument("the range of ephemeral ports is empty or begins at 0");
         for (const auto p : o.reserved_ports) reserved[p] = true;
     }
 
@@ -46,7 +47,8 @@ private:
 /// One that nobody has, if there is any: found without a look at who has the others, however full the range.
 std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_facts& facts) {
     const port_range own = range.narrowed(p.ephemeral_first, p.ephemeral_last);
-    if (const auto unused = choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]; })) return unused;
+    if (const auto unused = choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]; }))
+        return unused;
     return choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]->has_conflict(facts); });
 }
 
@@ -62,7 +64,8 @@ void tables::state::publish(placed_group& g, std::uint16_t port) {
     if (old) search.remove(old);
 }
 
-/// Where the pcb belongs: into a group, or under an entry of its own. `known_in`: a group that it is a member of already.
+/// Where the pcb belongs: into a group, or under an entry of its own. `known_in`: a group that it is a member of
+/// already.
 void tables::state::enter(pcb& p, const group* known_in) {
     const bind_facts facts(p);
     port_bindings& all = *ports[p.local.port];

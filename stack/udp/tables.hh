@@ -2,8 +2,8 @@
 //
 // Writers (bind, connect, unbind) take one lock and may be any thread. Shards read without locks under RCU.
 //
-// Behind this front, from below: bind_rules (who may stand beside whom), group (SO_REUSEPORT), candidate (a table's entry
-// and its score), lookup (the tables), port_bindings (the writers' view of a port), ephemeral (choosing a port).
+// Behind this front, from below: bind_rules (who may stand beside whom), group (SO_REUSEPORT), candidate (a table's
+// entry and its score), lookup (the tables), port_bindings (the writers' view of a port), ephemeral (choosing a port).
 #pragma once
 
 #include <cstdint>
@@ -42,33 +42,33 @@ struct lookup_key {
 
 class tables {
 public:
-    /// `random` is used under the writer lock only; nobody else may use it meanwhile. Throws std::invalid_argument on an
-    /// ephemeral range that is empty or begins at 0.
+    /// `random` is used under the writer lock only; nobody else may use it meanwhile. Throws std::invalid_argument on
+    /// an ephemeral range that is empty or begins at 0.
     tables(rcu_domain& rcu, random_source& random, table_options options = {});
     ~tables();  // every pcb must be unbound
     tables(const tables&) = delete;
     tables& operator=(const tables&) = delete;
 
     // ---- writers ----
-    /// bind(2) after the socket layer has checked that the address is one of ours. port 0: an ephemeral port is chosen at
-    /// random (RFC 6056 algorithm 1), one that nobody has or, if there is none, that no conflicting socket has. An IPv6
-    /// address proper makes the pcb v6_only, as in Linux. Errors, as Linux: EINVAL bound already, or an IPv4 address on a
-    /// v6-only socket; EADDRINUSE, also for the 65,536th member of a group.
+    /// bind(2) after the socket layer has checked that the address is one of ours. port 0: an ephemeral port is chosen
+    /// at random (RFC 6056 algorithm 1), one that nobody has or, if there is none, that no conflicting socket has. An
+    /// IPv6 address proper makes the pcb v6_only, as in Linux. Errors, as Linux: EINVAL bound already, or an IPv4
+    /// address on a v6-only socket; EADDRINUSE, also for the 65,536th member of a group.
     result<void> bind(pcb& p, const endpoint& local);
     /// Binds to an ephemeral port if the pcb has none, on the address it has. Error: EAGAIN (Linux) when none is left.
     result<void> autobind(pcb& p);
-    /// connect(2): `local` is the source address chosen for `remote` (its port is ignored) and becomes the pcb's if it has
-    /// none yet. Autobinds. A connected pcb may be connected anew and keeps its address. A remote port of 0 is a peer by
-    /// half: its packets are scored for the address alone. Errors: EAGAIN no port left.
+    /// connect(2): `local` is the source address chosen for `remote` (its port is ignored) and becomes the pcb's if it
+    /// has none yet. Autobinds. A connected pcb may be connected anew and keeps its address. A remote port of 0 is a
+    /// peer by half: its packets are scored for the address alone. Errors: EAGAIN no port left.
     result<void> connect(pcb& p, const ip_address& local, const endpoint& remote);
     /// connect(AF_UNSPEC): forgets the peer and, as Linux does, the device; address and port stay only if bind() named
     /// them (linux-udp facts 17, 18). Also for a pcb without a peer.
     void disconnect(pcb& p);
-    /// Takes the pcb out of every table; its port is 0 then. The caller frees it only after readers of this moment are gone
-    /// (rcu.retire).
+    /// Takes the pcb out of every table; its port is 0 then. The caller frees it only after readers of this moment are
+    /// gone (rcu.retire).
     void unbind(pcb& p);
-    /// After reuse_address, reuse_port, device, incoming_shard, owner or v6_only of a bound pcb was changed under `lock()`.
-    /// Takes the lock itself: let it go first.
+    /// After reuse_address, reuse_port, device, incoming_shard, owner or v6_only of a bound pcb was changed under
+    /// `lock()`. Takes the lock itself: let it go first.
     void refresh(pcb& p);
     /// The writer lock, for changing (control) fields of a pcb.
     std::unique_lock<std::mutex> lock() const;
@@ -76,9 +76,9 @@ public:
     void for_all(const std::function<void(const pcb&)>& visit) const;
 
     // ---- readers (shards, under RCU) ----
-    /// The socket for a unicast packet, or nullptr. Design rules: exact four-tuple first, then the port slot, or with more
-    /// than 10 entries in it (a group is one) the address slots (exact address, then wildcards); highest score; ties by
-    /// order of binding. The way of searching never changes the result (udp/lookup.hh).
+    /// The socket for a unicast packet, or nullptr. Design rules: exact four-tuple first, then the port slot, or with
+    /// more than 10 entries in it (a group is one) the address slots (exact address, then wildcards); highest score;
+    /// ties by order of binding. The way of searching never changes the result (udp/lookup.hh).
     pcb* lookup(const lookup_key& key) const;
     /// The same for a burst, with prefetching between the stages. out.size() >= keys.size().
     void lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const;

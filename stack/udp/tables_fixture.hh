@@ -78,10 +78,13 @@ protected:
         const auto packet = packet_to(local);
         ASSERT_TRUE(table.connect(s, addr(local), {packet.flow.remote, remote_port, 0}));
     }
-    pcb* to(std::string_view local, std::uint16_t port = test_port) const { return table.lookup(packet_to(local, port)); }
+    pcb* to(std::string_view local, std::uint16_t port = test_port) const {
+        return table.lookup(packet_to(local, port));
+    }
     std::set<pcb*> to_many(std::string_view local, std::uint32_t flows = 4096) const {
         std::set<pcb*> found;
-        for (std::uint32_t h = 0; h < flows; h++) found.insert(table.lookup(packet_to(local, test_port, h * 2654435761u)));
+        for (std::uint32_t h = 0; h < flows; h++)
+            found.insert(table.lookup(packet_to(local, test_port, h * 2654435761u)));
         return found;
     }
 

@@ -57,7 +57,8 @@ TEST_F(tables_race, found_sockets_are_alive_and_a_bound_one_is_always_found) {
     const auto look = [&](std::uint32_t i) {
         std::array<lookup_key, 8> keys;
         for (std::uint32_t k = 0; k < keys.size(); k++) {
-            keys[k] = packet_to(k % 2 ? "10.0.0.1" : "10.0.0.2", static_cast<std::uint16_t>(test_port + k / 2 % 2), i * 8 + k);
+            keys[k] = packet_to(k % 2 ? "10.0.0.1" : "10.0.0.2", static_cast<std::uint16_t>(test_port + k / 2 % 2),
+                                i * 8 + k);
         }
         std::array<pcb*, 8> out;
         table.lookup(keys, out);
@@ -85,7 +86,8 @@ TEST_F(tables_race, found_sockets_are_alive_and_a_bound_one_is_always_found) {
             const auto bound = table.bind(*s, {address, static_cast<std::uint16_t>(test_port + 1), 0});
             ASSERT_TRUE(bound);
             if (dice() % 4 == 0) {
-                ASSERT_TRUE(table.connect(*s, addr("10.0.0.2"), {addr("10.0.0.9"), static_cast<std::uint16_t>(dice() % 2 ? 999 : 0), 0}));
+                ASSERT_TRUE(table.connect(*s, addr("10.0.0.2"),
+                                          {addr("10.0.0.9"), static_cast<std::uint16_t>(dice() % 2 ? 999 : 0), 0}));
             }
             live.push_back(std::move(s));
             continue;

@@ -1,7 +1,8 @@
 // The lookup against a naive reference: a list of sockets in the order of binding, scored one by one.
 //
 // Random sockets of both families come, connect, change and go, up to forty on two ports, so that the rule of ten is
-// crossed again and again; then every kind of packet is looked up in both and must reach a socket that the reference allows.
+// crossed again and again; then every kind of packet is looked up in both and must reach a socket that the reference
+// allows.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -41,7 +42,8 @@ int score(const pcb& s, const lookup_key& k) {
     if (s.family == ip_family::v4 && !v4_packet) return 0;
     if (s.family == ip_family::v6 && v4_packet && s.v6_only) return 0;
     int points = (s.family == ip_family::v4) == v4_packet ? 2 : 1;
-    const bool takes_all = s.local.address == ip_address::v6_any() || (s.local.address == ip_address::v4_any() && v4_packet);
+    const bool takes_all =
+        s.local.address == ip_address::v6_any() || (s.local.address == ip_address::v4_any() && v4_packet);
     if (!takes_all) {
         if (s.local.address != k.flow.local) return 0;
         points += 4;
@@ -78,7 +80,9 @@ std::set<pcb*> allowed(const std::vector<record>& bound, const lookup_key& k, mi
     std::vector<record> equal;
     for (const auto& r : bound)
         if (score(*r.socket, k) == best) equal.push_back(r);
-    const auto order = [](const record& r) { return r.socket->remote.port != 0 && has_peer(*r.socket) ? r.connected : r.placed; };
+    const auto order = [](const record& r) {
+        return r.socket->remote.port != 0 && has_peer(*r.socket) ? r.connected : r.placed;
+    };
     std::ranges::sort(equal, {}, order);
 
     const auto group_of = [&](const pcb& member) {
@@ -156,7 +160,8 @@ void pair_of_worlds::open() {
 
 void pair_of_worlds::connect(record& r) {
     pcb& s = *r.socket;
-    const bool v4 = s.family == ip_family::v4 || s.local.address.is_v4() || (!s.v6_only && s.local.address.is_any() && below(2));
+    const bool v4 =
+        s.family == ip_family::v4 || s.local.address.is_v4() || (!s.v6_only && s.local.address.is_any() && below(2));
     const ip_address source = locals[(v4 ? 0 : 2) + below(2)];
     const bool fresh = s.local.address.is_any();
     const std::uint16_t port = below(3) ? static_cast<std::uint16_t>(first_remote_port + below(2)) : 0;
