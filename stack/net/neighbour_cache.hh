@@ -28,8 +28,9 @@ constexpr bool is_usable(neighbour_state s) {
     return s == reachable || s == stale || s == delay || s == probe || s == permanent;
 }
 
-/// What readers see of a neighbour, in one word so that it is never seen half changed.
-struct neighbour_link {
+/// What readers see of a neighbour, in one word so that it is never seen half changed. Aligned like one: clang makes a
+/// library call of every look otherwise.
+struct alignas(8) neighbour_link {
     mac_address mac;
     neighbour_state state = neighbour_state::none;
     bool router = false;  // the last advertisement said so
