@@ -289,7 +289,11 @@ void rx_path::receive_handed_over(std::span<rte_mbuf*> packets) {
                 else admit(std::move(p), {}, info, udp);
                 break;
             }
-            case packet::errand::neighbour: neighbour_message(std::move(p), recall(p, false)); break;
+            case packet::errand::neighbour: {
+                const rx_info info = recall(p, false);
+                neighbour_message(std::move(p), info);
+                break;
+            }
             case packet::errand::transmit: tx_.output(std::move(p), meta.ifindex); break;
             case packet::errand::resolve: tx_.resolve(std::move(p), meta.ifindex); break;
         }
