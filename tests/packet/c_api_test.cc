@@ -1,4 +1,4 @@
-// The C API in library mode as programs use it: one thread runs the shards, others make POSIX-shaped calls.
+// The C API in library mode as programs use it: a thread runs each shard, others make POSIX-shaped calls.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -69,39 +69,38 @@ std::uint64_t counted(const char* group, const char* name, std::uint64_t least) 
 
 timeval milliseconds(int n) { return {n / 1000, n % 1000 * 1000}; }
 
-/// The stack with a thread that polls all shards and takes their frames.
+/// The stack with a thread for each shard, which polls it and takes its frames.
 class c_api : public testing::TestWithParam<unsigned> {
 protected:
     void SetUp() override {
         make_port();
         ASSERT_EQ(skua_start_library(GetParam(), configuration), 0);
-        poller_ = std::thread([this] {
-            rte_thread_register();
-            while (!stopping_.load(std::memory_order_relaxed)) {
-                unsigned work = 0;
-                for (unsigned i = 0; i < GetParam(); i++) {
-                    work += skua_shard_poll(i);
-                    rte_mbuf* out[32];
-                    const unsigned n = skua_shard_output(i, out, 32);
-                    rte_pktmbuf_free_bulk(out, n);
-                    frames_.fetch_add(n, std::memory_order_relaxed);
-                }
-                if (work == 0) std::this_thread::yield();
-            }
-            rte_thread_unregister();
-        });
+        for (unsigned i = 0; i < GetParam(); i++) pollers_.emplace_back([this, i] { drive(i); });
     }
     void TearDown() override {
         stopping_ = true;
-        poller_.join();
+        for (auto& t : pollers_) t.join();
         skua_stop();
     }
     unsigned frames() const { return frames_.load(std::memory_order_relaxed); }
 
 private:
+    void drive(unsigned shard) {
+        rte_thread_register();
+        while (!stopping_.load(std::memory_order_relaxed)) {
+            const unsigned work = skua_shard_poll(shard);
+            rte_mbuf* out[32];
+            const unsigned n = skua_shard_output(shard, out, 32);
+            rte_pktmbuf_free_bulk(out, n);
+            frames_.fetch_add(n, std::memory_order_relaxed);
+            if (work == 0) std::this_thread::yield();
+        }
+        rte_thread_unregister();
+    }
+
     std::atomic<bool> stopping_{false};
     std::atomic<unsigned> frames_{0};
-    std::thread poller_;
+    std::vector<std::thread> pollers_;
 };
 INSTANTIATE_TEST_SUITE_P(shards, c_api, testing::Values(1u, 2u));
 
