@@ -8,6 +8,10 @@
 #include <string>
 #include <vector>
 
+#ifdef __SANITIZE_THREAD__
+#include "support/locked_pool.hh"
+#endif
+
 namespace skua::packet {
 void register_meta() __attribute__((weak));
 }
@@ -30,6 +34,9 @@ inline bool start_eal() {
     const std::string prefix = "--file-prefix=skua-test-" + std::to_string(getpid());
     std::vector<std::string> args = {"test", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512",
                                      "--lcores", lcores(), "--log-level=error", prefix};
+#ifdef __SANITIZE_THREAD__
+    args.emplace_back(locked_pool::use());
+#endif
     std::vector<char*> pointers;
     for (auto& a : args) pointers.push_back(a.data());
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) return false;
