@@ -1,5 +1,5 @@
-// A mempool driver for builds with ThreadSanitizer: DPDK's own is not built with it, so that it does not see that whoever
-// takes a packet from a pool comes after whoever gave it back.
+// A mempool driver for builds with ThreadSanitizer. DPDK's own is not built with it: that whoever takes a packet from a
+// pool comes after whoever gave it back would not be seen.
 #pragma once
 
 #include <rte_mempool.h>
