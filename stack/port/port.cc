@@ -71,6 +71,8 @@ std::string port::bring_up(const port_options& options, std::span<rte_mempool* c
                            random_source& random) {
     buffer_room_ = buffer_room;
     const request full = make_request(info_, options, buffer_room, random, notes_);
+    std::uint16_t mtu_at_first = 0;
+    rte_eth_dev_get_mtu(id_, &mtu_at_first);
     watch();
     std::string why = try_start(full, pools);
     if (!why.empty()) {
@@ -105,7 +107,7 @@ std::string port::bring_up(const port_options& options, std::span<rte_mempool* c
     prepare_ = offloads_.ipv4_checksum || offloads_.udp_checksum;
     set_mac(options, random);
     open_filters(options.promiscuous);
-    settle_mtu();
+    settle_mtu(mtu_at_first);
     settle_rss(options, random);
     link();
     return {};
@@ -193,12 +195,13 @@ void port::open_filters(bool promiscuous) {
                                     : "multicast: the driver has no filter to open; it may deliver all or none");
 }
 
-void port::settle_mtu() {
+void port::settle_mtu(std::uint16_t at_first) {
     mtu_ = asked_.mtu;
     std::uint16_t told = 0;
-    if (rte_eth_dev_get_mtu(id_, &told) != 0 || told == mtu_) return;
-    const int e = rte_eth_dev_set_mtu(id_, mtu_);
-    if (e == 0) return;
+    if (rte_eth_dev_get_mtu(id_, &told) != 0) return;
+    // Some drivers (net_tap, net_af_packet) leave their interface as it was until this call, whatever ethdev says.
+    const int e = told == mtu_ && told == at_first ? 0 : rte_eth_dev_set_mtu(id_, mtu_);
+    if (e == 0 || (told == mtu_ && e != -ENOTSUP)) return;
     if (e == -ENOTSUP) return note_software_mtu();
     notes_.push_back(fmt::format("MTU: the driver keeps {} ({})", told, rte_strerror(-e)));
     mtu_ = told;
@@ -295,10 +298,8 @@ result<void> port::steer_to(std::span<const std::uint16_t> queues) {
     read_reta();
     if (e != 0) return fail(-e);
     // A driver that takes the table but does not tell it is believed.
-    if (reta_.empty())
-        reta_ = std::move(wanted);
-    else if (reta_ != wanted)
-        return fail(EIO);
+    if (reta_.empty()) reta_ = std::move(wanted);
+    else if (reta_ != wanted) return fail(EIO);
     return {};
 }
 

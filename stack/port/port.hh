@@ -122,7 +122,7 @@ private:
     bool read_rss(outcome& got);
     void read_reta();
     void settle_reta(outcome& got);
-    void settle_mtu();
+    void settle_mtu(std::uint16_t at_first);
     void note_software_mtu();
     void watch();
     void unwatch();

@@ -296,10 +296,8 @@ TEST(port, a_driver_that_refuses_is_asked_for_less_and_reported_in_its_own_words
     // Three packets do not fit into a pool of one. Having read its file in vain, this driver lets the next attempt
     // pass.
     const auto p = port::start(device.id, {}, pools, random);
-    if (p)
-        EXPECT_THAT((*p)->notes(), Contains(HasSubstr("refused (RX queue 0: ")));
-    else
-        EXPECT_THAT(p.error(), testing::StartsWith("port " + std::to_string(device.id) + ": RX queue 0: "));
+    if (p) EXPECT_THAT((*p)->notes(), Contains(HasSubstr("refused (RX queue 0: ")));
+    else EXPECT_THAT(p.error(), testing::StartsWith("port " + std::to_string(device.id) + ": RX queue 0: "));
 }
 
 /// A vhost device says that it can do checksums, and starts without a peer.

@@ -185,8 +185,7 @@ std::vector<capability_row> capability_table(const rte_eth_dev_info& info, const
                     got.hash_v6 ? ""
                     : delivered ? "key or fields of the device's hash differ"
                                 : "the device does not tell its hash"});
-    if (got.reta_size == 0)
-        rows.push_back({"RETA", place::off, "the device has none"});
+    if (got.reta_size == 0) rows.push_back({"RETA", place::off, "the device has none"});
     else
         rows.push_back({"RETA", got.reta_set ? place::hardware : place::off,
                         fmt::format("{} entries{}", got.reta_size, got.reta_set ? "" : ", not ours")});
