@@ -50,7 +50,8 @@ std::string check_rate(const std::string& text) {
 /// The status to exit with, or nothing.
 std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
     CLI::App app(
-        "A traffic run: a generator and an echo server on the stack exchange UDP datagrams over an in-memory port pair.",
+        "A traffic run: a generator and an echo server on the stack exchange UDP datagrams over an in-memory port "
+        "pair.",
         "apps/run");
     app.option_defaults()->always_capture_default();
     app.add_option("--seconds", a.seconds, "How long to send")->check(CLI::Range(0.1, 86400.0));

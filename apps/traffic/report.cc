@@ -95,8 +95,8 @@ std::string report_text(const results& r) {
 
 std::string report_json(const results& r) {
     std::string out = fmt::format(
-        "{{\n  \"sent\": {}, \"received\": {}, \"lost\": {}, \"corrupt\": {}, \"strange\": {},\n  \"seconds\": {:.6f}, \"mpps\": {:.6f}, "
-        "\"cycles_per_packet\": {:.1f},\n  \"rtt_us\": {}",
+        "{{\n  \"sent\": {}, \"received\": {}, \"lost\": {}, \"corrupt\": {}, \"strange\": {},\n"
+        "  \"seconds\": {:.6f}, \"mpps\": {:.6f}, \"cycles_per_packet\": {:.1f},\n  \"rtt_us\": {}",
         r.totals.sent, r.totals.received, r.totals.lost, r.totals.corrupt, r.totals.strange, r.seconds, mpps(r),
         r.cycles_per_packet, rtt_json(r));
     out += ",\n  \"shards\": [";
@@ -119,7 +119,8 @@ std::string report_json(const results& r) {
     });
     return out +
            fmt::format(
-               "],\n  \"parameters\": {{\"flows\": {}, \"size\": {}, \"ipv6\": {}, \"shards\": {}, \"sockets\": {}, \"loop\": \"{}\"}}\n}}\n",
+               "],\n  \"parameters\": {{\"flows\": {}, \"size\": {}, \"ipv6\": {}, \"shards\": {}, \"sockets\": {}, "
+               "\"loop\": \"{}\"}}\n}}\n",
                r.options.flows, r.options.frame_size, r.options.ipv6, r.shards.size(), r.sockets.size(), loop_text(r));
 }
 

@@ -60,9 +60,9 @@ public:
     constexpr ip_family family() const { return is_v4() ? ip_family::v4 : ip_family::v6; }
     /// 0.0.0.0 or ::
     constexpr bool is_any() const { return high() == 0 && (low_raw() == 0 || low_raw() == mapped_bits); }
-    bool is_loopback() const;       // 127.0.0.0/8, ::1
-    bool is_multicast() const;      // 224.0.0.0/4, ff00::/8
-    bool is_link_local() const;     // 169.254.0.0/16, fe80::/10
+    bool is_loopback() const;           // 127.0.0.0/8, ::1
+    bool is_multicast() const;          // 224.0.0.0/4, ff00::/8
+    bool is_link_local() const;         // 169.254.0.0/16, fe80::/10
     bool is_limited_broadcast() const;  // 255.255.255.255
 
     /// Meaningful only if is_v4().
@@ -86,7 +86,8 @@ public:
     std::string to_string() const;  // a mapped address prints as a dotted quad
 
 private:
-    static constexpr std::uint64_t mapped_bits = 0x00000000ffff0000ull;  // bytes 8..15 = 00 00 ff ff .. read little-endian
+    static constexpr std::uint64_t mapped_bits =
+        0x00000000ffff0000ull;  // bytes 8..15 = 00 00 ff ff .. read little-endian
     static constexpr std::uint64_t mapped_mask = 0x00000000ffffffffull;
     constexpr std::uint64_t half(std::size_t at) const {
         if (std::is_constant_evaluated()) {

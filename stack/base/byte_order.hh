@@ -18,7 +18,11 @@ public:
     constexpr T host() const { return swapped(std::bit_cast<T>(bytes_)); }
     /// The bytes as an integer in whatever order the machine reads them: for hashing and comparing only.
     constexpr T raw() const { return std::bit_cast<T>(bytes_); }
-    static constexpr big_endian from_raw(T raw) { big_endian v; v.bytes_ = std::bit_cast<storage>(raw); return v; }
+    static constexpr big_endian from_raw(T raw) {
+        big_endian v;
+        v.bytes_ = std::bit_cast<storage>(raw);
+        return v;
+    }
 
     friend constexpr bool operator==(const big_endian&, const big_endian&) = default;
 

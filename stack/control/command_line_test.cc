@@ -131,11 +131,10 @@ TEST(options, come_after_the_file) {
     EXPECT_EQ(c.ports[0].addresses.size(), 2u);
     EXPECT_THAT(c.eal.args, ElementsAre("--no-pci", "--vdev=net_null0", "--vdev=net_null1", "--no-huge", "-n", "2",
                                         "--legacy-mem", "--in-memory"));
-    EXPECT_EQ(
-        refused({"--config", path.c_str(), "--address", "198.18.0.1/32"}),
-        "--address 198.18.0.1/32: port[0].addresses[1]: found \"198.18.0.1/32\", "
-        "expected an address that is nowhere else: "
-        "port[0].addresses[0] has it\n");
+    EXPECT_EQ(refused({"--config", path.c_str(), "--address", "198.18.0.1/32"}),
+              "--address 198.18.0.1/32: port[0].addresses[1]: found \"198.18.0.1/32\", "
+              "expected an address that is nowhere else: "
+              "port[0].addresses[0] has it\n");
     unlink(path.c_str());
 }
 

@@ -23,10 +23,9 @@ const std::vector<key<eal_config>>& keys<eal_config>() {
             "", "Memory in hugepages: if enough of them are free, always, or never."),
         value("memory", &eal_config::memory_mib, integer<u32>(64, 1 << 20), "MiB",
               "Hugepages that must be free for `auto` to use them, and the memory taken without hugepages."),
-        value(
-            "secondary_processes", &eal_config::secondary_processes, boolean(), "",
-            "Let DPDK's own tools (dpdk-dumpcap, dpdk-proc-info) attach. Needs hugepages; leaves files behind if "
-            "killed."),
+        value("secondary_processes", &eal_config::secondary_processes, boolean(), "",
+              "Let DPDK's own tools (dpdk-dumpcap, dpdk-proc-info) attach. Needs hugepages; leaves files behind if "
+              "killed."),
     };
     return table;
 }
@@ -36,10 +35,9 @@ const std::vector<key<stack_config>>& keys<stack_config>() {
     static const std::vector<key<stack_config>> table{
         value("shards", &stack_config::shards, integer<u32>(1, 64), "",
               "Polling lcores. Each has one RX and one TX queue of every port."),
-        value(
-            "lcores", &stack_config::lcores, lcores_text(), "",
-            "The lcores of the shards, as many as there are shards. Empty: the first worker lcores, or the main one "
-            "if there are none."),
+        value("lcores", &stack_config::lcores, lcores_text(), "",
+              "The lcores of the shards, as many as there are shards. Empty: the first worker lcores, or the main one "
+              "if there are none."),
         value("burst", &stack_config::burst, integer<u32>(1, shard::burst_size), "packets",
               "Taken from an RX queue at once."),
         value("idle", &stack_config::idle,
@@ -90,12 +88,11 @@ const std::vector<key<neighbours_config>>& keys<neighbours_config>() {
 template <>
 const std::vector<key<udp_config>>& keys<udp_config>() {
     static const std::vector<key<udp_config>> table{
-        value(
-            "mixed_rule", &udp_config::mixed_rule,
-            choice<udp::mixed_rule>({{"every", udp::mixed_rule::every}, {"group", udp::mixed_rule::group}}), "",
-            "Who shares the pick where the socket bound last has SO_REUSEPORT and others of equal score have not: "
-            "every one of "
-            "them (Linux 3.9 to 4.4), or the group only (Linux today)."),
+        value("mixed_rule", &udp_config::mixed_rule,
+              choice<udp::mixed_rule>({{"every", udp::mixed_rule::every}, {"group", udp::mixed_rule::group}}), "",
+              "Who shares the pick where the socket bound last has SO_REUSEPORT and others of equal score have not: "
+              "every one of "
+              "them (Linux 3.9 to 4.4), or the group only (Linux today)."),
         value("ephemeral_ports", &udp_config::ephemeral_ports, ports(), "",
               "Chosen from when a program names no port (Linux: net.ipv4.ip_local_port_range)."),
         value("expected_sockets", &udp_config::expected_sockets, integer<u32>(16, 1 << 24), "sockets",
@@ -171,11 +168,10 @@ const std::vector<key<log_config>>& keys<log_config>() {
 template <>
 const std::vector<key<port_config>>& keys<port_config>() {
     static const std::vector<key<port_config>> table{
-        value(
-            "device", &port_config::device, name_text(), "",
-            "The port: a virtual device's name (`net_tap0`), a PCI address (`0000:3b:00.0`), or DPDK's port number "
-            "(`0`).",
-            true),
+        value("device", &port_config::device, name_text(), "",
+              "The port: a virtual device's name (`net_tap0`), a PCI address (`0000:3b:00.0`), or DPDK's port number "
+              "(`0`).",
+              true),
         value("name", &port_config::name, name_text(), "", "Name of the interface. Empty: as the device."),
         value("mac", &port_config::mac, mac(), "", "MAC address. None: the device's own."),
         value("mtu", &port_config::mtu, integer<u32>(68, 9710), "bytes",

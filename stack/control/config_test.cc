@@ -241,13 +241,14 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{
             "[udp]\nephemeral_ports = [1, 65536]",
             "f.toml:2:19: udp.ephemeral_ports: found a list, expected [first, last] with 1 <= first <= last <= 65535"},
-        mistake{
-            "[udp]\nephemeral_ports = [1]",
-            "f.toml:2:19: udp.ephemeral_ports: found a list, "
-            "expected [first, last] with 1 <= first <= last <= 65535"}));
+        mistake{"[udp]\nephemeral_ports = [1]",
+                "f.toml:2:19: udp.ephemeral_ports: found a list, "
+                "expected [first, last] with 1 <= first <= last <= 65535"}));
 
 TEST(config, rss_key_is_random_symmetric_or_given) {
-    const auto key_of = [](const std::string& text) { return parse_config("[stack]\nrss_key = \"" + text + "\"", "f")->stack.rss_key; };
+    const auto key_of = [](const std::string& text) {
+        return parse_config("[stack]\nrss_key = \"" + text + "\"", "f")->stack.rss_key;
+    };
     EXPECT_EQ(config{}.stack.rss_key.from, rss_key::source::random);
     EXPECT_EQ(key_of("symmetric").from, rss_key::source::symmetric);
     const auto given = key_of("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa");
@@ -270,26 +271,21 @@ INSTANTIATE_TEST_SUITE_P(
             "f.toml:2:10: stack.lcores: found \"1,1\", expected a list of lcores (\"1-3,5\"), each once, 0 to 1023"},
         mistake{"[[port]]\ndevice = \"a b\"",
                 "f.toml:2:10: port[0].device: found \"a b\", expected a name without spaces, '@' and ','"},
-        mistake{
-            with_port("mac = \"01:00:5e:00:00:01\""),
-            "f.toml:4:7: port[0].mac: found \"01:00:5e:00:00:01\", "
-            "expected a unicast MAC address (\"52:54:00:00:00:01\")"},
-        mistake{
-            with_port("mac = \"52-54-00-00-00-01\""),
-            "f.toml:4:7: port[0].mac: found \"52-54-00-00-00-01\", "
-            "expected a unicast MAC address (\"52:54:00:00:00:01\")"},
-        mistake{
-            "[stack]\nrss_key = \"0011\"",
-            "f.toml:2:11: stack.rss_key: found \"0011\", "
-            "expected \"random\", \"symmetric\" or 40 or 52 bytes in hex"},
-        mistake{
-            "[[port]]\ndevice = \"0\"\naddresses = [\"198.18.0.1\"]",
-            "f.toml:3:14: port[0].addresses[0]: found \"198.18.0.1\", "
-            "expected an address with its prefix length (\"198.18.0.1/24\")"},
-        mistake{
-            "[[port]]\ndevice = \"0\"\naddresses = [\"198.18.0.1/33\"]",
-            "f.toml:3:14: port[0].addresses[0]: found \"198.18.0.1/33\", "
-            "expected an address with its prefix length (\"198.18.0.1/24\")"},
+        mistake{with_port("mac = \"01:00:5e:00:00:01\""),
+                "f.toml:4:7: port[0].mac: found \"01:00:5e:00:00:01\", "
+                "expected a unicast MAC address (\"52:54:00:00:00:01\")"},
+        mistake{with_port("mac = \"52-54-00-00-00-01\""),
+                "f.toml:4:7: port[0].mac: found \"52-54-00-00-00-01\", "
+                "expected a unicast MAC address (\"52:54:00:00:00:01\")"},
+        mistake{"[stack]\nrss_key = \"0011\"",
+                "f.toml:2:11: stack.rss_key: found \"0011\", "
+                "expected \"random\", \"symmetric\" or 40 or 52 bytes in hex"},
+        mistake{"[[port]]\ndevice = \"0\"\naddresses = [\"198.18.0.1\"]",
+                "f.toml:3:14: port[0].addresses[0]: found \"198.18.0.1\", "
+                "expected an address with its prefix length (\"198.18.0.1/24\")"},
+        mistake{"[[port]]\ndevice = \"0\"\naddresses = [\"198.18.0.1/33\"]",
+                "f.toml:3:14: port[0].addresses[0]: found \"198.18.0.1/33\", "
+                "expected an address with its prefix length (\"198.18.0.1/24\")"},
         mistake{with_port("[[route]]\nto = \"0.0.0.0/0\"\nvia = \"gateway\""),
                 "f.toml:6:7: route[0].via: found \"gateway\", expected an IPv4 or IPv6 address"},
         mistake{"[eal]\nargs = [\"\\u0007\\\"\", 1]", "f.toml:2:21: eal.args[1]: found 1, expected a string"}));
@@ -315,28 +311,24 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         mistake{"[stack]\nshards = 2\nlcores = \"1-3\"",
                 "f.toml:3:10: stack.lcores: found \"1-3\", expected as many lcores as there are shards (2)"},
-        mistake{
-            with_port("[pool]\npackets = 2111"),
-            "f.toml:5:11: pool.packets: found 2111, "
-            "expected at least 2112: a shard's descriptors on every port, and two bursts"},
+        mistake{with_port("[pool]\npackets = 2111"),
+                "f.toml:5:11: pool.packets: found 2111, "
+                "expected at least 2112: a shard's descriptors on every port, and two bursts"},
         mistake{"[socket]\nrmem_default = 5000000",
                 "f.toml:2:16: socket.rmem_default: found 5000000, expected at most rmem_max (4194304)"},
         mistake{"[socket]\nwmem_max = 3000",
                 "f.toml:1:1: socket.wmem_default: found 212992, expected at most wmem_max (3000)"},
-        mistake{
-            with_port("[[port]]\ndevice = \"net_tap0\"\nname = \"b\""),
-            "f.toml:5:10: port[1].device: found \"net_tap0\", "
-            "expected a device that no other port has: port[0] has it"},
-        mistake{
-            with_port("[[port]]\ndevice = \"1\"\nname = \"net_tap0\""),
-            "f.toml:6:8: port[1].name: found \"net_tap0\", "
-            "expected a name that no other interface has: port[0] has it"},
+        mistake{with_port("[[port]]\ndevice = \"net_tap0\"\nname = \"b\""),
+                "f.toml:5:10: port[1].device: found \"net_tap0\", "
+                "expected a device that no other port has: port[0] has it"},
+        mistake{with_port("[[port]]\ndevice = \"1\"\nname = \"net_tap0\""),
+                "f.toml:6:8: port[1].name: found \"net_tap0\", "
+                "expected a name that no other interface has: port[0] has it"},
         mistake{with_port("[[port.vlan]]\nid = 7\nname = \"lo\""),
                 "f.toml:6:8: port[0].vlan[0].name: found \"lo\", expected another name: this is the loopback's"},
-        mistake{
-            with_port("[[port.vlan]]\nid = 7\n[[port.vlan]]\nid = 7"),
-            "f.toml:7:6: port[0].vlan[1].id: found 7, "
-            "expected an id that no other VLAN of the port has: port[0].vlan[0] has it"},
+        mistake{with_port("[[port.vlan]]\nid = 7\n[[port.vlan]]\nid = 7"),
+                "f.toml:7:6: port[0].vlan[1].id: found 7, "
+                "expected an id that no other VLAN of the port has: port[0].vlan[0] has it"},
         mistake{with_port("[[port.vlan]]\nid = 7\nmtu = 1501"),
                 "f.toml:6:7: port[0].vlan[0].mtu: found 1501, expected at most the port's mtu (1500)"},
         mistake{with_port("[[port]]\ndevice = \"\""),
@@ -350,10 +342,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.toml:3:14: port[0].addresses[0]: found \"198.18.0.255/24\", expected a unicast address"},
         mistake{"[[port]]\ndevice = \"1\"\naddresses = [\"127.0.0.1/8\"]",
                 "f.toml:3:14: port[0].addresses[0]: found \"127.0.0.1/8\", expected a unicast address"},
-        mistake{
-            "[[port]]\ndevice = \"1\"\nmtu = 1279\naddresses = [\"2001:db8::1/64\"]",
-            "f.toml:4:14: port[0].addresses[0]: found \"2001:db8::1/64\", "
-            "expected no IPv6 address where the mtu (1279) is below 1280"}));
+        mistake{"[[port]]\ndevice = \"1\"\nmtu = 1279\naddresses = [\"2001:db8::1/64\"]",
+                "f.toml:4:14: port[0].addresses[0]: found \"2001:db8::1/64\", "
+                "expected no IPv6 address where the mtu (1279) is below 1280"}));
 
 INSTANTIATE_TEST_SUITE_P(
     routes, config_mistakes,
@@ -397,10 +388,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         mistake{neighbour("\naddress = \"10.0.0.1\""),
                 "f.toml:6:11: neighbour[0].address: found \"10.0.0.1\", expected an address on one of our subnets"},
-        mistake{
-            neighbour("\naddress = \"198.18.0.1\""),
-            "f.toml:6:11: neighbour[0].address: found \"198.18.0.1\", "
-            "expected the address of a neighbour: this is our own"},
+        mistake{neighbour("\naddress = \"198.18.0.1\""),
+                "f.toml:6:11: neighbour[0].address: found \"198.18.0.1\", "
+                "expected the address of a neighbour: this is our own"},
         mistake{neighbour("\naddress = \"ff02::1\""),
                 "f.toml:6:11: neighbour[0].address: found \"ff02::1\", expected a unicast address"},
         mistake{neighbour("\naddress = \"198.18.0.9\"\nport = \"x\""),
@@ -410,13 +400,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.toml:8:11: neighbour[1].address: found \"198.18.0.9\", expected each neighbour once"}));
 
 TEST(config_problems, are_all_told_in_the_order_of_lines) {
-    EXPECT_EQ(
-        problems_of("[stack]\nshards = 0\nburst = 0\nx = 1\n[icmp]\nburst = 0\n"),
-        "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 64\n"
-        "f.toml:3:9: stack.burst: found 0, expected an integer from 1 to 32\n"
-        "f.toml:4:1: stack.x: found an unknown key, "
-        "expected one of shards, lcores, burst, idle, rss_key, unprivileged_port_start\n"
-        "f.toml:6:9: icmp.burst: found 0, expected an integer from 1 to 100000\n");
+    EXPECT_EQ(problems_of("[stack]\nshards = 0\nburst = 0\nx = 1\n[icmp]\nburst = 0\n"),
+              "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 64\n"
+              "f.toml:3:9: stack.burst: found 0, expected an integer from 1 to 32\n"
+              "f.toml:4:1: stack.x: found an unknown key, "
+              "expected one of shards, lcores, burst, idle, rss_key, unprivileged_port_start\n"
+              "f.toml:6:9: icmp.burst: found 0, expected an integer from 1 to 100000\n");
 }
 
 TEST(config_problems, bad_syntax_and_double_keys_have_a_line) {

@@ -123,10 +123,9 @@ TEST(json, nests_and_escapes) {
         w.key("none").object([] {});
         w.key("last").value(std::uint64_t(-1));
     });
-    EXPECT_EQ(
-        w.text(),
-        "{\"a\\\"\\\\\\u000a\":\"b\\u0009\",\"list\":[1,-2,true,[],{},\"é\"],"
-        "\"none\":{},\"last\":18446744073709551615}");
+    EXPECT_EQ(w.text(),
+              "{\"a\\\"\\\\\\u000a\":\"b\\u0009\",\"list\":[1,-2,true,[],{},\"é\"],"
+              "\"none\":{},\"last\":18446744073709551615}");
 }
 
 TEST(json, of_counters) {

@@ -14,14 +14,16 @@ constexpr std::uint16_t hardware_ethernet = 1;
 
 bool well_formed(const wire::arp_packet& a) {
     const ip_address from = a.sender_ip;
-    return a.is_ipv4_over_ethernet() && (a.operation.host() == wire::arp_request || a.operation.host() == wire::arp_reply) &&
-           !a.sender_mac.is_multicast() && !a.sender_mac.is_zero() && !from.is_multicast() && !from.is_limited_broadcast() &&
-           !from.is_loopback();
+    return a.is_ipv4_over_ethernet() &&
+           (a.operation.host() == wire::arp_request || a.operation.host() == wire::arp_reply) &&
+           !a.sender_mac.is_multicast() && !a.sender_mac.is_zero() && !from.is_multicast() &&
+           !from.is_limited_broadcast() && !from.is_loopback();
 }
 
 }  // namespace
 
-void send_arp_request(sender& via, const interface& out, const mac_address& to, ipv4_address source, ipv4_address target) {
+void send_arp_request(sender& via, const interface& out, const mac_address& to, ipv4_address source,
+                      ipv4_address target) {
     packet::packet p = via.allocate(sizeof(wire::arp_packet));
     if (!p) return;
     *p.header<wire::arp_packet>(0) = {.hardware_type = be16(hardware_ethernet),
@@ -37,14 +39,16 @@ void send_arp_request(sender& via, const interface& out, const mac_address& to, 
     else via.drop(std::move(p), drop_reason::no_mbuf);
 }
 
-packet::verdict neighbour_table::arp_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out) {
+packet::verdict neighbour_table::arp_input(packet::packet& p, const packet::rx_info& about, const context& c,
+                                           sender& out) {
     const auto* arp = p.header<wire::arp_packet>(about.l3_offset);
     if (!arp || !well_formed(*arp)) return drop_reason::arp_malformed;
     const interface* in = c.map.by_index(about.ifindex);
     if (!in) return drop_reason::arp_ignored;
     const ip_address from = arp->sender_ip;
     // Our own, sent back to us. The MAC address alone does not tell: both ends of a TAP port have the same one.
-    if (arp->sender_mac == in->mac && (from.is_any() || c.map.find_address(from, in->index))) return drop_reason::arp_ignored;
+    if (arp->sender_mac == in->mac && (from.is_any() || c.map.find_address(from, in->index)))
+        return drop_reason::arp_ignored;
 
     const ip_address target = arp->target_ip;
     const bool request = arp->operation.host() == wire::arp_request;
@@ -60,8 +64,8 @@ packet::verdict neighbour_table::arp_input(packet::packet& p, const packet::rx_i
     const bool asks_us = request && c.map.is_local(target) && !target.is_loopback();
     // Only a reply meant for us alone shows that the neighbour can be reached.
     const bool confirmed = !request && !about.link_multicast;
-    const bool heard = !from.is_any() &&
-                       heard_arp(from, arp->sender_mac, asks_us, confirmed, from == target, c, in->index, out);
+    const bool heard =
+        !from.is_any() && heard_arp(from, arp->sender_mac, asks_us, confirmed, from == target, c, in->index, out);
     if (asks_us) return answer_arp(p, about, *in, out);
     if (!heard) return drop_reason::arp_ignored;
     p.reset();
@@ -69,8 +73,8 @@ packet::verdict neighbour_table::arp_input(packet::packet& p, const packet::rx_i
 }
 
 /// Linux: the rules of neigh_update as arp_process calls it. False: nothing came of it.
-bool neighbour_table::heard_arp(const ip_address& from, const mac_address& mac, bool create, bool confirmed, bool announced,
-                                const context& c, std::uint32_t ifindex, sender& out) {
+bool neighbour_table::heard_arp(const ip_address& from, const mac_address& mac, bool create, bool confirmed,
+                                bool announced, const context& c, std::uint32_t ifindex, sender& out) {
     neighbour* n = cache_.find(ifindex, from);
     // Nobody fills the table by telling us about himself unasked (RFC 826).
     if (!n && (!create || !(n = add(ifindex, from, c, out)))) return false;
@@ -86,7 +90,8 @@ bool neighbour_table::heard_arp(const ip_address& from, const mac_address& mac, 
     return true;
 }
 
-packet::verdict neighbour_table::answer_arp(packet::packet& p, const packet::rx_info& about, const interface& in, sender& out) {
+packet::verdict neighbour_table::answer_arp(packet::packet& p, const packet::rx_info& about, const interface& in,
+                                            sender& out) {
     p.trim_front(about.l3_offset);
     p.truncate(sizeof(wire::arp_packet));
     auto& arp = *p.header<wire::arp_packet>(0);

@@ -13,8 +13,8 @@ namespace skua::net {
 struct context {
     const topology& map;
     time_point now;
-    counter_set<mib>& mibs;    // this shard's
-    random_source& random;     // this shard's
+    counter_set<mib>& mibs;  // this shard's
+    random_source& random;   // this shard's
 };
 
 }  // namespace skua::net

@@ -25,8 +25,8 @@ struct message {
 };
 
 /// An IPv6 datagram with a message in it; empty if there is no packet to be had.
-packet::packet make(sender& via, std::uint8_t type, std::uint32_t flags, const ip_address& source, const ip_address& destination,
-                    const ip_address& target, const wire::nd_link_option* option) {
+packet::packet make(sender& via, std::uint8_t type, std::uint32_t flags, const ip_address& source,
+                    const ip_address& destination, const ip_address& target, const wire::nd_link_option* option) {
     const std::uint32_t icmp_length = sizeof(wire::nd_message) + (option ? sizeof *option : 0);
     packet::packet p = via.allocate(sizeof(wire::ipv6_header) + icmp_length);
     if (!p) return p;
@@ -55,9 +55,7 @@ void transmit(packet::packet p, const mac_address& to, const interface& out, sen
     else via.drop(std::move(p), drop_reason::no_mbuf);
 }
 
-bool is_solicited_node(const ip_address& a) {
-    return a == solicited_node_group(a);
-}
+bool is_solicited_node(const ip_address& a) { return a == solicited_node_group(a); }
 
 /// Finds the option that gives a link-layer address; false: the options are broken (RFC 4861 §4.6, 7.1).
 bool read_options(std::span<const std::byte> options, std::uint8_t wanted, const mac_address*& link) {
@@ -76,21 +74,23 @@ bool read_options(std::span<const std::byte> options, std::uint8_t wanted, const
     return true;
 }
 
-/// Did we send this frame ourselves? Switches and drivers may give multicast back. The MAC address alone does not tell: both
-/// ends of a TAP port have the same one.
+/// Did we send this frame ourselves? Switches and drivers may give multicast back. The MAC address alone does not tell:
+/// both ends of a TAP port have the same one.
 bool is_echo(const packet::packet& p, const packet::rx_info& about, const interface& in, const context& c) {
     if (about.l3_offset < sizeof(wire::ethernet_header)) return false;
     const auto* eth = p.header<wire::ethernet_header>(0);
-    return eth && eth->source == in.mac && (about.flow.remote.is_any() || c.map.find_address(about.flow.remote, in.index));
+    return eth && eth->source == in.mac &&
+           (about.flow.remote.is_any() || c.map.find_address(about.flow.remote, in.index));
 }
 
 }  // namespace
 
-void send_solicitation(const context& c, sender& via, const interface& out, const ip_address& source, const ip_address& target,
-                       const mac_address* to) {
+void send_solicitation(const context& c, sender& via, const interface& out, const ip_address& source,
+                       const ip_address& target, const mac_address* to) {
     const wire::nd_link_option own{wire::nd_source_link, 1, out.mac};
     const ip_address destination = to ? target : solicited_node_group(target);
-    packet::packet p = make(via, wire::icmp6::neighbor_solicitation, 0, source, destination, target, source.is_any() ? nullptr : &own);
+    packet::packet p =
+        make(via, wire::icmp6::neighbor_solicitation, 0, source, destination, target, source.is_any() ? nullptr : &own);
     if (!p) return;
     c.mibs.add(mib::ip6_out_requests);
     c.mibs.add(mib::icmp6_out_msgs);
@@ -129,7 +129,8 @@ std::optional<nd_view> read_nd(const packet::packet& p, const packet::rx_info& a
     return view;
 }
 
-packet::verdict neighbour_table::nd_input(packet::packet& p, const packet::rx_info& about, const context& c, sender& out) {
+packet::verdict neighbour_table::nd_input(packet::packet& p, const packet::rx_info& about, const context& c,
+                                          sender& out) {
     const auto* icmp = p.header<wire::icmp_header>(about.l4_offset);
     if (!icmp) return drop_reason::nd_malformed;
     const bool solicitation = icmp->type == wire::icmp6::neighbor_solicitation;
@@ -144,7 +145,8 @@ packet::verdict neighbour_table::nd_input(packet::packet& p, const packet::rx_in
 }
 
 packet::verdict neighbour_table::solicited(packet::packet& p, const packet::rx_info& about, const interface& in,
-                                           const ip_address& target, const mac_address* link, const context& c, sender& out) {
+                                           const ip_address& target, const mac_address* link, const context& c,
+                                           sender& out) {
     const auto* mine = c.map.find_address(target, in.index);
     if (!mine) return drop_reason::nd_ignored;
     const ip_address from = about.flow.remote;
@@ -172,8 +174,9 @@ packet::verdict neighbour_table::solicited(packet::packet& p, const packet::rx_i
 }
 
 /// RFC 4861 §7.2.5, step by step.
-packet::verdict neighbour_table::advertised(packet::packet& p, const interface& in, const ip_address& target, std::uint32_t flags,
-                                            const mac_address* link, const context& c, sender& out) {
+packet::verdict neighbour_table::advertised(packet::packet& p, const interface& in, const ip_address& target,
+                                            std::uint32_t flags, const mac_address* link, const context& c,
+                                            sender& out) {
     if (const auto* mine = c.map.find_address(target, in.index)) {
         if (mine->state->load(std::memory_order_relaxed) == address_state::tentative)
             mine->state->store(address_state::duplicate, std::memory_order_relaxed);

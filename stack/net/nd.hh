@@ -25,7 +25,7 @@ void send_advertisement(const context& c, sender& via, const interface& out, con
 /// A solicitation or advertisement that passed the rules of RFC 4861 §7.1.1, 7.1.2. Points into the packet.
 struct nd_view {
     ip_address target;
-    std::uint32_t flags = 0;           // of an advertisement
+    std::uint32_t flags = 0;            // of an advertisement
     const mac_address* link = nullptr;  // source link-layer address of a solicitation, target's of an advertisement
 };
 

@@ -267,10 +267,17 @@ TEST_F(nd_test, malformed_in_either) {
         EXPECT_TRUE(bad([](auto& f) { f.hop_limit = 254; }));
         EXPECT_TRUE(bad([](auto& f) { f.code = 1; }));
         EXPECT_TRUE(bad([](auto& f) { f.target = ip("ff02::1"); }));
-        EXPECT_TRUE(bad([](auto& f) { f.link = {}; f.cut = 1; }));
-        EXPECT_TRUE(bad([](auto& f) { f.link = {}; f.cut = 22; }));                          // no ICMPv6 header even
-        EXPECT_TRUE(bad([](auto& f) { f.more_options = std::string(8, '\0'); }));            // length 0
-        EXPECT_TRUE(bad([](auto& f) { f.more_options = std::string("\x0e\x02", 2) + std::string(6, 'n'); }));  // beyond the end
+        EXPECT_TRUE(bad([](auto& f) {
+            f.link = {};
+            f.cut = 1;
+        }));
+        EXPECT_TRUE(bad([](auto& f) {
+            f.link = {};
+            f.cut = 22;
+        }));                                                                       // no ICMPv6 header even
+        EXPECT_TRUE(bad([](auto& f) { f.more_options = std::string(8, '\0'); }));  // length 0
+        EXPECT_TRUE(
+            bad([](auto& f) { f.more_options = std::string("\x0e\x02", 2) + std::string(6, 'n'); }));  // beyond the end
         EXPECT_TRUE(bad([](auto& f) { f.more_options = "\x0e"; }));
         EXPECT_TRUE(bad([](auto& f) { f.link = mac_address::broadcast(); }));
         EXPECT_TRUE(bad([](auto& f) { f.link = mac_address{}; }));
@@ -279,7 +286,8 @@ TEST_F(nd_test, malformed_in_either) {
             f.more_options[0] = type == wire::icmp6::neighbor_solicitation ? 1 : 2;
             f.more_options[1] = 2;  // a link-layer address that is not Ethernet's
         }));
-        EXPECT_FALSE(bad([](auto& f) { f.more_options = std::string("\x0e\x01nonce!", 8); }));  // unknown ones are passed over
+        EXPECT_FALSE(
+            bad([](auto& f) { f.more_options = std::string("\x0e\x01nonce!", 8); }));  // unknown ones are passed over
         table->remove(p0, peer6);
         tick();
     }

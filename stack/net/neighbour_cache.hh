@@ -19,7 +19,15 @@ namespace skua::net {
 
 /// RFC 4861 §7.3.2; failed and permanent are Linux's NUD_FAILED and NUD_PERMANENT.
 enum class neighbour_state : std::uint8_t {
-    none, incomplete, reachable, stale, delay, probe, failed, permanent, count_
+    none,
+    incomplete,
+    reachable,
+    stale,
+    delay,
+    probe,
+    failed,
+    permanent,
+    count_
 };
 
 /// May packets be sent to its MAC address?

@@ -107,8 +107,9 @@ protected:
 
     packet::packet frame_of(const arp_frame& f) {
         const wire::ethernet_header eth{f.destination, f.sender_mac, be16(0x0806)};
-        const wire::arp_packet arp{be16(1),      be16(0x0800),      6,            4,               be16(f.operation),
-                                   f.sender_mac, f.sender_ip.v4(), f.target_mac, f.target_ip.v4()};
+        const wire::arp_packet arp{
+            be16(1),      be16(0x0800),    6, 4, be16(f.operation), f.sender_mac, f.sender_ip.v4(),
+            f.target_mac, f.target_ip.v4()};
         std::string bytes(reinterpret_cast<const char*>(&eth), sizeof eth);
         bytes.append(reinterpret_cast<const char*>(&arp), sizeof arp);
         bytes.resize(60);  // as Ethernet pads it

@@ -10,9 +10,7 @@ class source_address_test : public net_test {
 protected:
     static constexpr std::uint32_t p1 = 3;
     source_address_test() {
-        change([](topology_builder& b) {
-            ASSERT_TRUE(b.add_interface({.index = p1, .name = "p1", .port = 1}));
-        });
+        change([](topology_builder& b) { ASSERT_TRUE(b.add_interface({.index = p1, .name = "p1", .port = 1})); });
     }
     void add(std::uint32_t ifindex, std::string_view p, address_state s = address_state::preferred) {
         change([&](topology_builder& b) { ASSERT_TRUE(b.add_address(ifindex, prefix(p), s)); });
@@ -36,11 +34,11 @@ TEST_F(source_address_test, ipv4) {
     add_route({prefix("10.0.0.0/8"), {}, p1});
     EXPECT_EQ(source("198.18.0.77"), "198.18.0.1");  // on the subnet, first of two
     EXPECT_EQ(source("192.0.2.77"), "192.0.2.1");
-    EXPECT_EQ(source("8.8.8.8"), "192.0.2.1");       // on the gateway's subnet
-    EXPECT_EQ(source("10.1.1.1"), "198.51.100.1");   // first of the interface
+    EXPECT_EQ(source("8.8.8.8"), "192.0.2.1");      // on the gateway's subnet
+    EXPECT_EQ(source("10.1.1.1"), "198.51.100.1");  // first of the interface
     EXPECT_EQ(source("224.1.1.1", p1), "198.51.100.1");
     EXPECT_EQ(source("255.255.255.255", p1), "198.51.100.1");
-    EXPECT_EQ(source("198.18.0.9"), "198.18.0.9");   // to ourselves
+    EXPECT_EQ(source("198.18.0.9"), "198.18.0.9");  // to ourselves
     EXPECT_EQ(source("127.1.2.3"), "127.0.0.1");
     map->find_address(ip("198.18.0.1"), p0)->state->store(address_state::duplicate);
     EXPECT_EQ(source("198.18.0.77"), "198.18.0.9");

@@ -41,7 +41,7 @@ struct interface {
     std::uint16_t port = no_port;  // DPDK port id
     std::uint16_t vlan = 0;        // 802.1Q id, 0 = untagged
     mac_address mac;
-    std::uint32_t mtu = 1500;      // bytes of an IP packet
+    std::uint32_t mtu = 1500;  // bytes of an IP packet
     transmit_offloads offloads;
     std::vector<interface_address> addresses;
     bool is_loopback() const { return index == loopback_ifindex; }
@@ -51,7 +51,7 @@ struct route {
     ip_prefix destination;
     std::optional<ip_address> gateway;  // none: on link
     std::uint32_t ifindex = 0;
-    std::optional<ip_address> source;   // preferred source
+    std::optional<ip_address> source;  // preferred source
     std::uint32_t metric = 0;
 };
 

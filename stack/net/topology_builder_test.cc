@@ -40,7 +40,9 @@ TEST_F(topology_builder_test, interfaces) {
     EXPECT_EQ(code(b.add_interface({.name = "d", .vlan = 4095})), EINVAL);
     EXPECT_EQ(code(b.add_interface({.name = ""})), EINVAL);
     EXPECT_EQ(code(b.add_interface({.name = "sixteen-bytes-xx"})), EINVAL);
-    interface with_address{.name = "d"};
+    interface with_address {
+        .name = "d"
+    };
     with_address.addresses.emplace_back();
     EXPECT_EQ(code(b.add_interface(with_address)), EINVAL);
     EXPECT_EQ(code(b.add_interface({.name = "fifteen-bytes-x", .mtu = 68})), 0);

@@ -90,8 +90,8 @@ private:
         void operator()(rte_rib* r) const { rte_rib_free(r); }
         void operator()(rte_rib6* r) const { rte_rib6_free(r); }
     };
-    std::vector<known_address> known;           // open addressing, at most half full
-    std::vector<const interface*> indices;      // open addressing by ifindex, at most half full
+    std::vector<known_address> known;                  // open addressing, at most half full
+    std::vector<const interface*> indices;             // open addressing by ifindex, at most half full
     std::vector<std::vector<const interface*>> ports;  // [port][vlan]
     // Value of a node: the first of the routes to its prefix.
     std::unique_ptr<rte_rib, rib_delete> rib4;

@@ -22,14 +22,14 @@ enum class errand : std::uint8_t {
 /// Travels in the mbuf's dynamic field area while a packet waits in a queue (socket, mailbox, parked, loopback).
 /// Bursts that stay on their shard never touch it.
 struct meta {
-    rte_mbuf* link;         // next in an intrusive queue
+    rte_mbuf* link;  // next in an intrusive queue
     union {
         std::uint64_t rx_time_ns;  // received: when (monotonic_clock)
         void* owner;               // to be sent: the socket whose send buffer it is charged to, or nullptr
     };
-    std::uint32_t ifindex;   // received: the interface it came in on; to be sent: the one it must leave by, or 0
-    std::uint16_t l4_offset; // received: where the UDP header begins
-    std::uint8_t rx_shard;   // received: the shard that took it from the NIC
+    std::uint32_t ifindex;       // received: the interface it came in on; to be sent: the one it must leave by, or 0
+    std::uint16_t l4_offset;     // received: where the UDP header begins
+    std::uint8_t rx_shard;       // received: the shard that took it from the NIC
     std::uint8_t flags : 4;      // meta_flag
     std::uint8_t crossings : 2;  // how often it went from shard to shard
     errand what : 2;             // between shards only
@@ -37,9 +37,9 @@ struct meta {
 
 enum meta_flag : std::uint8_t {
     meta_ipv6 = 1,
-    meta_broadcast = 2,    // was sent to a broadcast address
-    meta_multicast = 4,    // was sent to a multicast address
-    meta_loopback = 8,     // never left the stack: checksums are good by construction
+    meta_broadcast = 2,  // was sent to a broadcast address
+    meta_multicast = 4,  // was sent to a multicast address
+    meta_loopback = 8,   // never left the stack: checksums are good by construction
 };
 
 /// Reserves the dynamic field. Call once after EAL start and before any packet; throws std::runtime_error.

@@ -67,8 +67,7 @@ void tx_path::output(packet::packet datagram, std::uint32_t out_ifindex) {
         // As Linux does (ip_mc_output): our own sockets hear our broadcasts too.
         if (rte_mbuf* copy = rte_pktmbuf_copy(datagram.get(), pool_, 0, UINT32_MAX))
             loop_back(packet::packet(copy), way->out->index);
-        else
-            counts_.drops.add(drop_reason::no_mbuf);
+        else counts_.drops.add(drop_reason::no_mbuf);
     }
     counts_.mibs.add(out_requests(to.is_v4()));
     emit(std::move(datagram), *way);

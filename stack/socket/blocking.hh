@@ -18,7 +18,7 @@ auto udp_socket::wait_for(std::uint32_t events, time_point deadline, Attempt&& a
     wait::sleeper me(host_.socket_limits().spin, events | EPOLLERR | EPOLLHUP);
     // Readers share datagrams and are woken one by one; all writers may try (__skb_wait_for_more_packets,
     // sock_wait_for_wmem).
-    events & EPOLLIN ? waiters_.add_exclusive(me) : waiters_.add(me);
+    events& EPOLLIN ? waiters_.add_exclusive(me) : waiters_.add(me);
     auto why = wait::sleeper::woken::event;
     while (got = attempt(), again() && why == wait::sleeper::woken::event) {
         why = me.sleep_until(deadline);

@@ -72,7 +72,8 @@ TEST_F(blocking_test, an_error_wakes) {
 }
 
 TEST_F(blocking_test, a_signal_interrupts) {
-    struct sigaction action {}, before;
+    struct sigaction action {
+    }, before;
     action.sa_handler = [](int) {};
     sigaction(SIGALRM, &action, &before);
     const timeval limit{5, 0};
@@ -105,7 +106,8 @@ TEST_F(blocking_test, a_signal_interrupts) {
 TEST_F(blocking_test, a_sender_waits_for_room) {
     host.hold = true;
     b.set(SOL_SOCKET, SO_SNDBUF, 2304);
-    while (b.send("x", MSG_DONTWAIT) == 1) {}
+    while (b.send("x", MSG_DONTWAIT) == 1) {
+    }
     const timeval t{0, 30000};
     b.set(SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
     EXPECT_EQ(b.send("x"), -EAGAIN);

@@ -42,9 +42,7 @@ private:
     const wire::ipv4_header& ip4() const { return at<wire::ipv4_header>(mbuf_->l2_len); }
     const wire::ipv6_header& ip6() const { return at<wire::ipv6_header>(mbuf_->l2_len); }
     const wire::udp_header& udp() const { return at<wire::udp_header>(meta_.l4_offset); }
-    endpoint make(const ip_address& a, be16 port) const {
-        return {a, port.host(), needs_scope(a) ? meta_.ifindex : 0};
-    }
+    endpoint make(const ip_address& a, be16 port) const { return {a, port.host(), needs_scope(a) ? meta_.ifindex : 0}; }
 
     const rte_mbuf* mbuf_;
     const packet::meta& meta_;

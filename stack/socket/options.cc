@@ -94,7 +94,9 @@ struct option_access {
         return {};
     }
     template <int Value>
-    static result<option_value> constant(sock&) { return option_value(Value); }
+    static result<option_value> constant(sock&) {
+        return option_value(Value);
+    }
 
     static result<void> force_receive_buffer(sock& s, int asked) {
         if (!s.who_.privileged()) return fail(EPERM);

@@ -10,7 +10,8 @@ void receive_queue::push(rte_mbuf* newest, rte_mbuf* oldest, std::int32_t cost) 
     bytes_.fetch_add(cost, std::memory_order_relaxed);
     auto& tail = packet::meta_of(oldest).link;
     tail = arrived_.load(std::memory_order_relaxed);
-    while (!arrived_.compare_exchange_weak(tail, newest, std::memory_order_seq_cst, std::memory_order_relaxed)) {}
+    while (!arrived_.compare_exchange_weak(tail, newest, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+    }
 }
 
 bool receive_queue::fill() {

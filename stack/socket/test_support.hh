@@ -108,7 +108,8 @@ public:
     }
     virtual ~fake_host() {
         free_held();
-        while (rcu_.reclaim() > 0) {}
+        while (rcu_.reclaim() > 0) {
+        }
         EXPECT_EQ(rcu_.retired(), 0u);
         EXPECT_EQ(rte_mempool_in_use_count(pool_.get()), 0u);
     }
@@ -162,8 +163,8 @@ public:
     }
     void free_held() { take_held(); }
 
-    bool hold = false;             // what is submitted waits in `held`
-    std::size_t ring_size = 1000;  // of `held`
+    bool hold = false;               // what is submitted waits in `held`
+    std::size_t ring_size = 1000;    // of `held`
     std::uint32_t mtu = 0xffffffff;  // learnt path MTU
     std::vector<rte_mbuf*> held;
     std::vector<mib> counted;

@@ -155,7 +155,7 @@ private:
         ip_address source;         // of what is sent; unspecified: chosen by route
         std::uint32_t device = 0;  // SO_BINDTODEVICE
         bool bound = false;
-        bool connected = false;    // even to port 0
+        bool connected = false;  // even to port 0
         bool v6_only = false;
     };
     /// Everything that the headers of a datagram need. Valid as long as routes and options do not change: for one
@@ -165,7 +165,7 @@ private:
         endpoint to;
         ip_address from;
         std::uint16_t from_port = 0;
-        std::uint32_t ifindex = 0;   // must leave by it, or 0
+        std::uint32_t ifindex = 0;  // must leave by it, or 0
         std::uint32_t mtu = 0;
         std::uint32_t longest = 0;   // bytes of payload
         std::uint8_t pmtu_rule = 0;  // IP_PMTUDISC_*
@@ -174,7 +174,7 @@ private:
     };
     /// Options that one call reads and another may write at any time.
     struct settings {
-        std::atomic<std::int32_t> receive_buffer, send_buffer;  // bytes
+        std::atomic<std::int32_t> receive_buffer, send_buffer;                // bytes
         std::atomic<nanoseconds::rep> receive_timeout{-1}, send_timeout{-1};  // -1: none
         std::atomic<bool> broadcast{false}, cork{false};
         std::atomic<std::uint8_t> tos{0}, traffic_class{0};
@@ -240,10 +240,10 @@ private:
     host& host_;
     const credentials who_;
     std::atomic<const names*> names_;
-    std::atomic<int> error_{0};            // sk_err
-    std::atomic<unsigned> shutdown_{0};    // shut_receive | shut_send
+    std::atomic<int> error_{0};          // sk_err
+    std::atomic<unsigned> shutdown_{0};  // shut_receive | shut_send
     std::atomic<std::int32_t> wmem_{0};
-    mutable std::mutex names_lock_;        // of calls that change names or control fields
+    mutable std::mutex names_lock_;  // of calls that change names or control fields
     std::mutex cork_lock_;
     std::unique_ptr<corked> cork_;
     std::atomic<bool> has_cork_{false};

@@ -48,8 +48,8 @@ TEST_F(socket_test, privileged_ports_and_forced_buffers_need_privilege) {
     auto user = make(AF_INET, {1000}), user6 = make(AF_INET6, {1000}), root = make(AF_INET, {0});
     EXPECT_EQ(user.bind(in4("127.0.0.1", 1023)), -EACCES);
     EXPECT_EQ(user6.bind(in6("::1", 1023)), -EACCES);
-    EXPECT_EQ(user6.bind(in6("2001:db8:99::1", 1023)), -EACCES);      // IPv6 looks at the port first
-    EXPECT_EQ(user.bind(in4("8.8.8.8", 1023)), -EADDRNOTAVAIL);       // IPv4 at the address
+    EXPECT_EQ(user6.bind(in6("2001:db8:99::1", 1023)), -EACCES);  // IPv6 looks at the port first
+    EXPECT_EQ(user.bind(in4("8.8.8.8", 1023)), -EADDRNOTAVAIL);   // IPv4 at the address
     EXPECT_EQ(root.bind(in4("127.0.0.1", 1023)), 0);
     EXPECT_EQ(user.bind(in4("127.0.0.1", 1024)), 0);
     EXPECT_EQ(user.set(SOL_SOCKET, SO_RCVBUFFORCE, 5000), -EPERM);
@@ -170,7 +170,9 @@ TEST_F(socket_test, path_mtu_disciplines) {
         const auto* first = sent[0].header<wire::ipv4_header>(0);
         EXPECT_EQ(first->dont_fragment(), e.df_small) << e.rule;
         EXPECT_EQ(first->identification.host(), e.df_small ? 0 : 0x1234);
-        if (sent.size() > 1) { EXPECT_EQ(sent[1].header<wire::ipv4_header>(0)->dont_fragment(), e.df_large) << e.rule; }
+        if (sent.size() > 1) {
+            EXPECT_EQ(sent[1].header<wire::ipv4_header>(0)->dont_fragment(), e.df_large) << e.rule;
+        }
         const bool interface_counts = e.rule == IP_PMTUDISC_PROBE || e.rule == IP_PMTUDISC_INTERFACE;
         EXPECT_EQ(a.sendto(std::string(1473, 'x'), in4("198.18.0.2", 9)),
                   interface_counts || e.rule == IP_PMTUDISC_DO ? -EMSGSIZE : 1473)
@@ -343,10 +345,12 @@ TEST_F(socket_test, closing_frees_what_is_queued_and_refuses_the_rest) {
     EXPECT_EQ(host.deliver(*seen, host.make(peer, here, "late")), 0u);
     EXPECT_FALSE(host.arrive(host.make(peer, here, "later")));
     shard.quiescent();
-    while (host.rcu().reclaim() > 0) {}
+    while (host.rcu().reclaim() > 0) {
+    }
     EXPECT_EQ(host.rcu().retired(), 1u);  // its datagram has not left yet
     host.free_held();
-    while (host.rcu().reclaim() > 0) {}
+    while (host.rcu().reclaim() > 0) {
+    }
     EXPECT_EQ(host.rcu().retired(), 0u);
     auto again = make();
     EXPECT_EQ(again.bind(in4("198.18.0.1", 5000)), 0);

@@ -20,8 +20,8 @@ struct place {
 };
 
 constexpr std::array places = {
-    place{ip_family::v4, "0.0.0.0"},  place{ip_family::v4, "127.0.0.1"}, place{ip_family::v4, "127.0.0.2"},
-    place{ip_family::v6, "::"},       place{ip_family::v6, "::1"},       place{ip_family::v6, "0.0.0.0"},
+    place{ip_family::v4, "0.0.0.0"},   place{ip_family::v4, "127.0.0.1"}, place{ip_family::v4, "127.0.0.2"},
+    place{ip_family::v6, "::"},        place{ip_family::v6, "::1"},       place{ip_family::v6, "0.0.0.0"},
     place{ip_family::v6, "127.0.0.1"},
 };
 

@@ -36,8 +36,13 @@ bool overlap_from_v6(const bind_facts& newcomer, const bind_facts& bound) {
 }  // namespace
 
 bind_facts::bind_facts(const pcb& p)
-    : address(p.local.address), family(p.family), v6_only(p.v6_only), reuse_address(p.reuse_address),
-      reuse_port(p.reuse_port), owner(p.owner), device(p.device) {}
+    : address(p.local.address),
+      family(p.family),
+      v6_only(p.v6_only),
+      reuse_address(p.reuse_address),
+      reuse_port(p.reuse_port),
+      owner(p.owner),
+      device(p.device) {}
 
 bind_relation relation(const bind_facts& newcomer, const bind_facts& bound) {
     if (newcomer.reuse_address && bound.reuse_address) return bind_relation::apart;

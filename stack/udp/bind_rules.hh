@@ -26,8 +26,8 @@ struct bind_facts {
 };
 
 enum class bind_relation : std::uint8_t {
-    apart,      // each may stand beside the other
-    shares,     // same place, and both allow it by SO_REUSEPORT
+    apart,   // each may stand beside the other
+    shares,  // same place, and both allow it by SO_REUSEPORT
     conflicts,
 };
 

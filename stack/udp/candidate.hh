@@ -15,11 +15,11 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
     std::uint16_t remote_port = 0;  // 0: any
     ip_address local;
     ip_address remote;
-    pcb* socket = nullptr;          // of a group with one member: that member
+    pcb* socket = nullptr;  // of a group with one member: that member
 
-    group* members = nullptr;       // a group with two members or more
+    group* members = nullptr;               // a group with two members or more
     std::atomic<candidate*> next{nullptr};  // in the port's slot
-    candidate* previous = nullptr;  // in the port's slot; writer only
+    candidate* previous = nullptr;          // in the port's slot; writer only
     place_order order = 0;
     std::uint32_t device = 0;
     std::int32_t incoming_shard = -1;
@@ -32,8 +32,8 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
         remote_address = 2,
         remote_port_set = 4,
         device_set = 8,
-        shard_hint = 16,     // a hint; cannot fail
-        members_hint = 32,   // likewise: some members of the group have one
+        shard_hint = 16,    // a hint; cannot fail
+        members_hint = 32,  // likewise: some members of the group have one
     };
 
     /// As the pcb stands now; for one socket alone.

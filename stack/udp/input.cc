@@ -32,10 +32,8 @@ drop_reason checksum_fault(const packet::packet& p, const packet::rx_info& info,
         case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
         case RTE_MBUF_F_RX_L4_CKSUM_NONE:  // the field is not filled in, but the data is known to be whole (virtio)
             return drop_reason::none;
-        case RTE_MBUF_F_RX_L4_CKSUM_BAD:
-            return drop_reason::udp_bad_checksum;
-        default:
-            return sums_up(p, info) ? drop_reason::none : drop_reason::udp_bad_checksum;
+        case RTE_MBUF_F_RX_L4_CKSUM_BAD: return drop_reason::udp_bad_checksum;
+        default: return sums_up(p, info) ? drop_reason::none : drop_reason::udp_bad_checksum;
     }
 }
 

@@ -168,19 +168,14 @@ void lookup_tables::find_burst(std::span<const lookup_key> keys, pcb** out) cons
     for (std::size_t i = 0; i < keys.size(); i++) {
         if (slots[i] == nullptr) continue;
         seen[i] = look_at(*slots[i], keys[i]);
-        if (seen[i].connected)
-            by_flow_.prefetch(seen[i].hash);
-        else if (slots[i]->walked())
-            prefetch_entry(slots[i]->head.load(std::memory_order_acquire));
-        else
-            by_address_.prefetch(hash_(keys[i].flow.local, keys[i].flow.local_port));
+        if (seen[i].connected) by_flow_.prefetch(seen[i].hash);
+        else if (slots[i]->walked()) prefetch_entry(slots[i]->head.load(std::memory_order_acquire));
+        else by_address_.prefetch(hash_(keys[i].flow.local, keys[i].flow.local_port));
     }
     for (std::size_t i = 0; i < keys.size(); i++) {
         if (slots[i] == nullptr) continue;
-        if (seen[i].connected)
-            by_flow_.prefetch_first(seen[i].hash);
-        else if (!slots[i]->walked())
-            by_address_.prefetch_first(hash_(keys[i].flow.local, keys[i].flow.local_port));
+        if (seen[i].connected) by_flow_.prefetch_first(seen[i].hash);
+        else if (!slots[i]->walked()) by_address_.prefetch_first(hash_(keys[i].flow.local, keys[i].flow.local_port));
     }
     for (std::size_t i = 0; i < keys.size(); i++) out[i] = slots[i] ? find(*slots[i], keys[i], seen[i]) : nullptr;
 }
@@ -199,10 +194,8 @@ std::size_t lookup_tables::for_each_receiver(const lookup_key& key, const std::f
         ++visited;
     };
     const auto give_all = [&](const candidate& c, int) {
-        if (c.members)
-            c.members->all().for_each(give);
-        else
-            give(*c.socket);
+        if (c.members) c.members->all().for_each(give);
+        else give(*c.socket);
     };
     if (s->connected.load(std::memory_order_acquire) != 0) for_each_connected(*s, key, hash_(key.flow), give_all);
     for_each_in_slots(*s, key, give_all);

@@ -403,9 +403,9 @@ TEST_F(lookup, receivers_are_all_that_match) {
     expected.insert(&bound("224.1.1.1", {.reuse_address = true}));
     expected.insert(&bound("::", {.reuse_address = true}));
     for (int i = 0; i < 3; i++) expected.insert(&bound("0.0.0.0", {.reuse_address = true, .reuse_port = true}));
-    bound("10.0.0.1", {.reuse_address = true});                     // an address proper
-    bound("0.0.0.0", {.reuse_address = true, .device = 7});         // another device
-    bound("::", {.reuse_address = true, .v6_only = true});          // takes no IPv4
+    bound("10.0.0.1", {.reuse_address = true});                      // an address proper
+    bound("0.0.0.0", {.reuse_address = true, .device = 7});          // another device
+    bound("::", {.reuse_address = true, .v6_only = true});           // takes no IPv4
     connect(bound("0.0.0.0", {.reuse_address = true}), "10.0.0.1");  // its address is its own now (fact 68)
     auto& peer = bound("224.1.1.1", {.reuse_address = true});
     connect(peer, "224.1.1.1");

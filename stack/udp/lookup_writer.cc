@@ -21,7 +21,10 @@ void count_entry(port_slot& s, const candidate& c, int by) {
 }  // namespace
 
 lookup_tables::lookup_tables(rcu_domain& rcu, random_source& random, mixed_rule mixed, std::size_t expected_sockets)
-    : rcu_(rcu), hash_(random), mixed_(mixed), by_address_(rcu, expected_sockets),
+    : rcu_(rcu),
+      hash_(random),
+      mixed_(mixed),
+      by_address_(rcu, expected_sockets),
       by_flow_(rcu, 2 * expected_sockets) {}  // half full: fewer chains to follow into memory that is not here yet
 
 lookup_tables::~lookup_tables() {

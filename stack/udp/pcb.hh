@@ -23,18 +23,18 @@ struct pcb {
     bool v6_only = false;
     bool reuse_address = false;
     bool reuse_port = false;
-    uid_t owner = 0;               // effective uid of the creator
-    std::uint32_t device = 0;      // SO_BINDTODEVICE: ifindex or 0
-    std::int32_t incoming_shard = -1;  // SO_INCOMING_CPU as a hint for the score, or -1
-    std::uint16_t ephemeral_first = 0; // IP_LOCAL_PORT_RANGE: narrows the tables' range, 0 = does not
+    uid_t owner = 0;                    // effective uid of the creator
+    std::uint32_t device = 0;           // SO_BINDTODEVICE: ifindex or 0
+    std::int32_t incoming_shard = -1;   // SO_INCOMING_CPU as a hint for the score, or -1
+    std::uint16_t ephemeral_first = 0;  // IP_LOCAL_PORT_RANGE: narrows the tables' range, 0 = does not
     std::uint16_t ephemeral_last = 0;
     // (control) where it stands; local.port 0 = not bound, remote.port 0 = not connected
     endpoint local;
     endpoint remote;
-    bool address_bound = false;    // bind() named the address (it survives a disconnect)
-    bool port_bound = false;       // bind() named the port
-    group* member_of = nullptr;    // while it is bound with reuse_port and has no peer
-    binding* bound = nullptr;      // the tables' own record of it
+    bool address_bound = false;  // bind() named the address (it survives a disconnect)
+    bool port_bound = false;     // bind() named the port
+    group* member_of = nullptr;  // while it is bound with reuse_port and has no peer
+    binding* bound = nullptr;    // the tables' own record of it
 
     /// The shard that fills the receive queue. Any thread.
     std::atomic<std::uint16_t> home_shard{0};

@@ -34,11 +34,11 @@ struct placed_group {
 
 /// What the tables keep of one bound pcb.
 struct binding {
-    place_order bound_at = 0;        // decides between bind conflicts
-    place_order placed_at = 0;       // decides between equal scores; anew when connect() or its end changes the address
-    place_order connected_at = 0;    // decides between sockets with one peer
+    place_order bound_at = 0;      // decides between bind conflicts
+    place_order placed_at = 0;     // decides between equal scores; anew when connect() or its end changes the address
+    place_order connected_at = 0;  // decides between sockets with one peer
     bind_set* set = nullptr;
-    candidate* entry = nullptr;      // nullptr: the group's stands for it
+    candidate* entry = nullptr;  // nullptr: the group's stands for it
 };
 
 class port_bindings {

@@ -13,8 +13,12 @@ namespace skua::udp {
 
 struct tables::state {
     state(rcu_domain& domain, random_source& source, const table_options& o)
-        : rcu(domain), random(source), range{o.ephemeral_first, o.ephemeral_last}, reserved(65536, false),
-          search(domain, source, o.mixed, o.expected_sockets), ports(65536) {
+        : rcu(domain),
+          random(source),
+          range{o.ephemeral_first, o.ephemeral_last},
+          reserved(65536, false),
+          search(domain, source, o.mixed, o.expected_sockets),
+          ports(65536) {
         if (range.first == 0 || range.first > range.last)
             throw std::invalid_argument("the range of ephemeral ports is empty or begins at 0");
         for (const auto p : o.reserved_ports) reserved[p] = true;
@@ -59,8 +63,7 @@ void tables::state::publish(placed_group& g, std::uint16_t port) {
         g.sockets->all().for_each([&](pcb& only) { g.entry = search.add(candidate::of(only, only.bound->placed_at)); });
     else if (g.sockets->size() > 1 && old && old->members && old->hinted() == g.sockets->hinted())
         g.entry = std::exchange(old, nullptr);
-    else if (g.sockets->size() > 1)
-        g.entry = search.add(candidate::of(*g.sockets, port));
+    else if (g.sockets->size() > 1) g.entry = search.add(candidate::of(*g.sockets, port));
     if (old) search.remove(old);
 }
 
@@ -75,10 +78,8 @@ void tables::state::enter(pcb& p, const group* known_in) {
         if (g == nullptr) g = &all.add_group(rcu, facts);
         const bool stays = g->sockets.get() == known_in;
         if (stays || g->sockets->size() < group::most_members) {
-            if (stays)
-                g->sockets->set_hint(p, p.bound->placed_at, p.incoming_shard);
-            else
-                g->sockets->join(p, p.bound->placed_at, p.incoming_shard);
+            if (stays) g->sockets->set_hint(p, p.bound->placed_at, p.incoming_shard);
+            else g->sockets->join(p, p.bound->placed_at, p.incoming_shard);
             p.member_of = g->sockets.get();
             publish(*g, p.local.port);
             return;

@@ -35,9 +35,9 @@ struct table_options {
 /// A packet as the lookup sees it.
 struct lookup_key {
     flow_key flow;
-    std::uint32_t hash = 0;      // five-tuple (Toeplitz) hash; only used if a group must choose
-    std::uint32_t ifindex = 0;   // came in on
-    std::uint16_t shard = 0;     // is being looked up for packets received on this shard
+    std::uint32_t hash = 0;     // five-tuple (Toeplitz) hash; only used if a group must choose
+    std::uint32_t ifindex = 0;  // came in on
+    std::uint16_t shard = 0;    // is being looked up for packets received on this shard
 };
 
 class tables {

@@ -231,7 +231,8 @@ TEST(sleeper, wake_and_timeout_race_has_one_outcome) {
         wait_queue q;
         q.add_exclusive(s);
         std::thread waker([&] {
-            while (monotonic_clock::now() < deadline + (i % 80) * 1us) {}
+            while (monotonic_clock::now() < deadline + (i % 80) * 1us) {
+            }
             took = q.wake(1) == 1;
         });
         const auto why = s.sleep_until(deadline);

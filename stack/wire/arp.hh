@@ -6,8 +6,8 @@
 namespace skua::wire {
 
 struct arp_packet {
-    be16 hardware_type;        // 1 = Ethernet
-    be16 protocol_type;        // 0x0800
+    be16 hardware_type;            // 1 = Ethernet
+    be16 protocol_type;            // 0x0800
     std::uint8_t hardware_length;  // 6
     std::uint8_t protocol_length;  // 4
     be16 operation;
@@ -17,7 +17,8 @@ struct arp_packet {
     ipv4_address target_ip;
 
     bool is_ipv4_over_ethernet() const {
-        return hardware_type.host() == 1 && protocol_type.host() == 0x0800 && hardware_length == 6 && protocol_length == 4;
+        return hardware_type.host() == 1 && protocol_type.host() == 0x0800 && hardware_length == 6 &&
+               protocol_length == 4;
     }
 };
 static_assert(sizeof(arp_packet) == 28);

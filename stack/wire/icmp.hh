@@ -7,7 +7,8 @@
 
 namespace skua::wire {
 
-/// The part that all ICMP and ICMPv6 messages share; `rest` depends on the type (identifier and sequence, MTU, pointer).
+/// The part that all ICMP and ICMPv6 messages share; `rest` depends on the type (identifier and sequence, MTU,
+/// pointer).
 struct icmp_header {
     std::uint8_t type;
     std::uint8_t code;
@@ -17,15 +18,18 @@ struct icmp_header {
 static_assert(sizeof(icmp_header) == 8);
 
 namespace icmp4 {
-inline constexpr std::uint8_t echo_reply = 0, unreachable = 3, echo_request = 8, time_exceeded = 11, parameter_problem = 12;
-inline constexpr std::uint8_t code_net = 0, code_host = 1, code_protocol = 2, code_port = 3, code_fragmentation_needed = 4;
+inline constexpr std::uint8_t echo_reply = 0, unreachable = 3, echo_request = 8, time_exceeded = 11,
+                              parameter_problem = 12;
+inline constexpr std::uint8_t code_net = 0, code_host = 1, code_protocol = 2, code_port = 3,
+                              code_fragmentation_needed = 4;
 inline constexpr std::uint8_t code_reassembly_time = 1;
 }  // namespace icmp4
 
 namespace icmp6 {
 inline constexpr std::uint8_t unreachable = 1, packet_too_big = 2, time_exceeded = 3, parameter_problem = 4,
-                              echo_request = 128, echo_reply = 129, router_solicitation = 133, router_advertisement = 134,
-                              neighbor_solicitation = 135, neighbor_advertisement = 136, redirect = 137;
+                              echo_request = 128, echo_reply = 129, router_solicitation = 133,
+                              router_advertisement = 134, neighbor_solicitation = 135, neighbor_advertisement = 136,
+                              redirect = 137;
 inline constexpr std::uint8_t code_no_route = 0, code_address = 3, code_port = 4;
 inline constexpr std::uint8_t code_reassembly_time = 1;
 inline constexpr std::uint8_t code_unknown_next_header = 1, code_unknown_option = 2;

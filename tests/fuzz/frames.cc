@@ -14,7 +14,11 @@ using namespace std::chrono_literals;
 /// Port 7 echoes, by both families; port 9 is connected to port 40000 of the peer; others are closed.
 class target {
 public:
-    target() : world_(2, [](control::config& c) { c.pool.packets = 2048; c.neighbours.max_entries = 16; }) {
+    target()
+        : world_(2, [](control::config& c) {
+              c.pool.packets = 2048;
+              c.neighbours.max_entries = 16;
+          }) {
         for (const auto& us : {us4, us6}) {
             echoes_.push_back(world_.open({us, 7}));
             connected_.push_back(world_.open({us, 9}, 1));

@@ -20,7 +20,8 @@ class Configuration(unittest.TestCase):
         if printed != committed:
             change = difflib.unified_diff(committed.splitlines(), printed.splitlines(), REFERENCE, "printed",
                                           lineterm="")
-            self.fail(f"out of date; to renew it: {program.relative_to(BUILD.parent)} > {REFERENCE}\n" + "\n".join(change))
+            renew = f"{program.relative_to(BUILD.parent)} > {REFERENCE}"
+            self.fail(f"out of date; to renew it: {renew}\n" + "\n".join(change))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ LONG_STRING = re.compile(r'"[^"]{40,}"')
 
 
 def sources():
-    return [n for n in tree.files() if n.suffix in tree.CPP or n.name in ("meson.build", "meson_options.txt")
+    return [n for n in tree.files() if n.suffix in tree.CPP or n.name == "meson.build"
             or n.suffix == ".toml" or tree.script_kind(n)]
 
 

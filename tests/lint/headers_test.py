@@ -1,5 +1,7 @@
 """Each header compiles alone, with the flags of the build. Argument: the build directory.
 
+A header that some source of the build includes before all others is compiled alone by the build itself.
+
 What compiled once is not compiled again until it, a header of ours that it sees, or a flag changes.
 """
 import concurrent.futures
@@ -34,6 +36,18 @@ def flags_by_folder():
             elif word not in ("-MD", "-MMD", "ccache"):
                 kept.append(word)
         found.setdefault(source.relative_to(tree.ROOT).parent, kept)
+    return found
+
+
+def included_first():
+    """The headers that a source of the build includes before all others."""
+    found = set()
+    for entry in json.loads((BUILD / "compile_commands.json").read_text()):
+        source = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
+        if not source.is_relative_to(tree.ROOT):
+            continue
+        for _, _, path in list(tree.includes(source.relative_to(tree.ROOT)))[:1]:
+            found |= {p.resolve() for p in (folder / path for folder in [source.parent, *SEARCHED]) if p.is_file()}
     return found
 
 
@@ -75,7 +89,10 @@ class Headers(unittest.TestCase):
         cache = BUILD / "lint-headers.json"
         good = set(json.loads(cache.read_text())) if cache.exists() else set()
         todo, kept = [], set()
+        built = included_first()
         for header in tree.headers():
+            if (tree.ROOT / header).resolve() in built and header.suffix != ".h":
+                continue
             command = by_folder.get(header.parent, default)
             if header.parts[0] == "tests":
                 command = command + [f"-I{tree.ROOT}/stack", f"-I{tree.ROOT}/stack/include", f"-I{tree.ROOT}/tests"]

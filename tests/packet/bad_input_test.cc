@@ -59,7 +59,11 @@ std::ostream& operator<<(std::ostream& out, const sample& s) { return out << s.n
 /// Everything that a frame may do to a host, as one text to compare.
 class host {
 public:
-    host() : w_(1, [](control::config& c) { know_peers(c); c.pool.packets = 512; }) {
+    host()
+        : w_(1, [](control::config& c) {
+              know_peers(c);
+              c.pool.packets = 512;
+          }) {
         for (const auto& at : {us4, us6}) sockets_.push_back(w_.open({at, 7}));
     }
     world& w() { return w_; }

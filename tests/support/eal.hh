@@ -32,8 +32,9 @@ inline std::string lcores() {
 /// Once per process. False if the EAL does not start; it has said why on stderr.
 inline bool start_eal() {
     const std::string prefix = "--file-prefix=skua-test-" + std::to_string(getpid());
-    std::vector<std::string> args = {"test", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512",
-                                     "--lcores", lcores(), "--log-level=error", prefix};
+    std::vector<std::string> args = {"test", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry",
+                                     "-m",   "512",       "--lcores",    lcores(),   "--log-level=error",
+                                     prefix};
 #ifdef __SANITIZE_THREAD__
     args.emplace_back(locked_pool::use());
 #endif

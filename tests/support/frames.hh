@@ -213,11 +213,11 @@ struct seen {
     bool dont_fragment = false;
     bool fragment = false, more = false;
     std::uint32_t identification = 0;
-    std::uint32_t offset = 0;          // of a fragment
-    std::string message;               // behind the IP headers: UDP or ICMP, header included, or a piece of it
+    std::uint32_t offset = 0;  // of a fragment
+    std::string message;       // behind the IP headers: UDP or ICMP, header included, or a piece of it
     std::optional<wire::udp_header> udp;
     std::optional<wire::icmp_header> icmp;
-    std::string payload;               // behind the UDP or ICMP header
+    std::string payload;  // behind the UDP or ICMP header
     bool sound = false;
 };
 

@@ -79,7 +79,7 @@ class Build:
         self.compiler = compiler
         self.slower = slower
         self.environment = {k: v.replace("@root@", str(ROOT)) for k, v in (environment or {}).items()}
-        self.sanitized = any("b_sanitize" in o or "fuzz=true" in o for o in self.options)
+        self.sanitized = any("b_sanitize" in o for o in self.options)
 
     def configure(self):
         stamp = self.directory / "skua-options.json"

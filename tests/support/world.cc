@@ -33,7 +33,8 @@ control::config usual_host(unsigned shards) {
         dad = false
         rx_descriptors = 64
         tx_descriptors = 64
-    )", "usual host");
+    )",
+                                                   "usual host");
     if (!host) throw std::runtime_error(control::to_string(host.error()));
     control::config c = *host;
     c.stack.shards = shards;
