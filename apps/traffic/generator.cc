@@ -138,14 +138,9 @@ unsigned generator::receive(std::uint64_t tsc) {
 void generator::receive_one(const rte_mbuf* m, std::uint64_t tsc) {
     const auto* frame = rte_pktmbuf_mtod(m, const std::byte*);
     if (!is_udp(frame, m->data_len)) return;  // the stack announces its addresses by ARP and NDP
-    std::uint16_t number = 0;
-    if (m->nb_segs == 1 && m->data_len >= header_length_ + slot_bytes) {
-        be16 raw;
-        std::memcpy(&raw, frame + header_length_, sizeof raw);
-        number = raw.host();
-    }
-    if (m->nb_segs != 1 || m->data_len < header_length_ + slot_bytes || number >= slots_.size() ||
-        slots_[number].sent_at == 0) {
+    const bool whole = m->nb_segs == 1 && m->data_len >= header_length_ + slot_bytes;
+    const std::uint16_t number = whole ? slot_of(m) : std::uint16_t(0);
+    if (!whole || number >= slots_.size() || slots_[number].sent_at == 0) {
         totals_.strange++;
         return;
     }
@@ -197,11 +192,30 @@ unsigned generator::send(std::uint64_t tsc) {
     for (std::uint16_t q = 0; q < options_.queues; q++) {
         auto& batch = batches_[q];
         const unsigned n = rte_eth_tx_burst(options_.port, q, batch.data(), static_cast<std::uint16_t>(batch.size()));
-        // What the ring does not take is lost, as on a wire: its slots run into their time-out.
-        if (n < batch.size()) rte_pktmbuf_free_bulk(batch.data() + n, static_cast<unsigned>(batch.size()) - n);
+        take_back(std::span(batch).subspan(n));
         batch.clear();
     }
     return wanted;
+}
+
+/// What the ring does not take was never on the wire.
+void generator::take_back(std::span<rte_mbuf*> refused) {
+    for (const rte_mbuf* m : refused) {
+        const std::uint16_t number = slot_of(m);
+        slots_[number].sent_at = 0;
+        free_slots_.push_back(number);
+    }
+    const auto n = static_cast<unsigned>(refused.size());
+    in_flight_ -= n;
+    totals_.sent -= n;
+    totals_.refused += n;
+    if (n) rte_pktmbuf_free_bulk(refused.data(), n);
+}
+
+std::uint16_t generator::slot_of(const rte_mbuf* frame) const {
+    be16 raw;
+    std::memcpy(&raw, rte_pktmbuf_mtod_offset(frame, const std::byte*, header_length_), sizeof raw);
+    return raw.host();
 }
 
 void generator::fill(rte_mbuf* m, std::uint32_t slot_number) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/address.hh"
@@ -30,6 +31,7 @@ struct generator_options {
 
 struct generator_totals {
     std::uint64_t sent = 0;
+    std::uint64_t refused = 0;  // more than the ring had room for: not sent
     std::uint64_t received = 0;
     std::uint64_t lost = 0;
     std::uint64_t corrupt = 0;  // answers whose bytes are not those that were sent
@@ -67,6 +69,8 @@ private:
     unsigned receive(std::uint64_t tsc);
     void receive_one(const rte_mbuf* m, std::uint64_t tsc);
     unsigned send(std::uint64_t tsc);
+    void take_back(std::span<rte_mbuf*> refused);
+    std::uint16_t slot_of(const rte_mbuf* frame) const;
     unsigned allowance(std::uint64_t tsc);
     void expire(std::uint64_t tsc);
     void fill(rte_mbuf* m, std::uint32_t slot_number);

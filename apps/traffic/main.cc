@@ -28,7 +28,7 @@ using namespace skua;
 using namespace skua::traffic;
 
 constexpr unsigned ring_size = 4096;
-constexpr std::uint16_t server_port = 7;  // echo, RFC 862
+constexpr std::uint16_t server_port = 10007;  // not echo's own 7: a port below 1024 needs privilege
 constexpr mac_address generator_mac{{0x02, 0, 0, 0, 0, 0x02}};
 
 struct arguments {
@@ -81,7 +81,9 @@ control::config stack_config(const arguments& a) {
     c.stack.idle =
         std::thread::hardware_concurrency() > a.shards ? control::idle_policy::poll : control::idle_policy::yield;
     c.eal.args = {"--no-pci"};
-    c.pool.packets = 16384;
+    // A shard answers in the packet that it got; its own pool is for the rest.
+    c.eal.memory_mib = 512 + 64 * a.shards;
+    c.pool.packets = std::clamp(65536u / a.shards, 4096u, 16384u);
     return c;
 }
 
@@ -153,7 +155,7 @@ void drive(generator& g, const arguments& a, results& r) {
             received_at_sample = g.totals().received;
             next_sample = tsc + hz / 10;
         }
-        if (tsc >= next_line && sending) {
+        if (tsc >= next_line && (sending || (!terminal && next_line <= stop))) {
             show_progress(terminal, seconds, a.seconds,
                           static_cast<double>(g.totals().received - received_at_line) / 1e6, g.totals());
             received_at_line = g.totals().received;
@@ -257,5 +259,9 @@ int main(int argc, char** argv) {
     if (const auto status = read_arguments(a, argc, argv)) return *status;
     std::signal(SIGINT, [](int) { interrupted = 1; });
     std::signal(SIGTERM, [](int) { interrupted = 1; });
-    return run(a);
+    try {
+        return run(a);
+    } catch (const std::exception& e) {
+        return fail(e.what());
+    }
 }

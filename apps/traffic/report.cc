@@ -67,6 +67,7 @@ std::string report_text(const results& r) {
         r.options.frame_size, r.options.ipv6 ? "IPv6" : "IPv4", r.shards.size(), r.shards.size() == 1 ? "" : "s",
         r.sockets.size(), r.sockets.size() == 1 ? "" : "s", loop_text(r));
     add("  sent {}   echoed {}   lost {}   in {:.3f} s\n", r.totals.sent, r.totals.received, r.totals.lost, r.seconds);
+    if (r.totals.refused) add("  not sent, for the ring was full: {}\n", r.totals.refused);
     if (r.totals.corrupt || r.totals.strange)
         add("  answers with wrong bytes {}   frames that answer nothing {}\n", r.totals.corrupt, r.totals.strange);
     add("  {:.3f} Mpps echoed   {:.0f} cycles per packet on the shards ({:.2f} GHz TSC)\n", mpps(r),
@@ -95,10 +96,10 @@ std::string report_text(const results& r) {
 
 std::string report_json(const results& r) {
     std::string out = fmt::format(
-        "{{\n  \"sent\": {}, \"received\": {}, \"lost\": {}, \"corrupt\": {}, \"strange\": {},\n"
+        "{{\n  \"sent\": {}, \"refused\": {}, \"received\": {}, \"lost\": {}, \"corrupt\": {}, \"strange\": {},\n"
         "  \"seconds\": {:.6f}, \"mpps\": {:.6f}, \"cycles_per_packet\": {:.1f},\n  \"rtt_us\": {}",
-        r.totals.sent, r.totals.received, r.totals.lost, r.totals.corrupt, r.totals.strange, r.seconds, mpps(r),
-        r.cycles_per_packet, rtt_json(r));
+        r.totals.sent, r.totals.refused, r.totals.received, r.totals.lost, r.totals.corrupt, r.totals.strange,
+        r.seconds, mpps(r), r.cycles_per_packet, rtt_json(r));
     out += ",\n  \"shards\": [";
     for (comma next; const auto& s : r.shards)
         out += fmt::format("{}{{\"index\": {}, \"received\": {}, \"sent\": {}, \"cycles_per_packet\": {:.1f}}}", next(),

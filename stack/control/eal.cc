@@ -123,8 +123,11 @@ tl::expected<eal_command, std::string> complete_eal_arguments(const config& c, c
     eal_command out{c.eal.args, {}};
     if (const auto memory = choose_memory(c, host, out); !memory) return tl::unexpected(memory.error());
     if (!given(out.args, {"--file-prefix"})) out.args.push_back(fmt::format("--file-prefix=skua-{}", host.pid));
-    if (!given(out.args, {"--log-level"}))
+    if (!given(out.args, {"--log-level"})) {
         out.args.push_back(fmt::format("--log-level={}", level_names[static_cast<int>(c.log.level)]));
+        // It would warn at each start that a socket of DPDK 19 is not there.
+        out.args.push_back("--log-level=lib.telemetry:error");
+    }
     if (!given(out.args, {"-l", "-c", "--lcores"}) && !host.cpus.empty()) {
         const auto named = c.stack.lcores.empty() ? std::nullopt : parse_lcore_list(c.stack.lcores);
         if (named) {

@@ -56,7 +56,7 @@ TEST(eal_arguments, without_hugepages) {
     const auto got = complete_eal_arguments(c, host());
     ASSERT_TRUE(got);
     EXPECT_THAT(got->args, ElementsAre("--no-pci", "--no-huge", "--no-shconf", "-m", "512", "--file-prefix=skua-42",
-                                       "--log-level=notice", "--lcores", "0@0,1@1"));
+                                       "--log-level=notice", "--log-level=lib.telemetry:error", "--lcores", "0@0,1@1"));
     EXPECT_THAT(got->notes,
                 ElementsAre("0 MiB of hugepages are free, 512 are wanted (eal.memory): running without them"));
 }

@@ -35,7 +35,8 @@ class Install(unittest.TestCase):
             cls.prefix = cls.scratch / prefix.lstrip("/")
             cls.pc.write_text(text.replace(f"prefix={prefix}", f"prefix={cls.prefix}", 1))
 
-    def build_and_run(self, compiler, source, *flags):
+    def build(self, compiler, source, *flags):
+        """The program, and the environment that it runs in."""
         self.assertIsNotNone(self.pc, "no skua.pc is installed")
         environment = {**os.environ, "PKG_CONFIG_PATH": str(self.pc.parent)}
         words = run("pkg-config", "--cflags", "--libs", "skua", env=environment).split()
@@ -43,6 +44,10 @@ class Install(unittest.TestCase):
         program = self.scratch / source.replace(".", "_")
         run(compiler, *flags, "-Wall", "-Wextra", "-Werror", HERE / source, "-o", program, *words)
         environment["LD_LIBRARY_PATH"] = str(self.pc.parent.parent)
+        return program, environment
+
+    def build_and_run(self, compiler, source, *flags):
+        program, environment = self.build(compiler, source, *flags)
         self.assertIn("linked and run", run(program, env=environment))
 
     def test_a_c_program(self):
@@ -50,6 +55,21 @@ class Install(unittest.TestCase):
 
     def test_a_cpp_program(self):
         self.build_and_run("g++", "outside.cc", "-std=c++20")
+
+    def test_the_readmes_rx_loop(self):
+        text = (HERE / "rx_loop.c").read_text()
+        self.assertIn(f"```c\n{text}```", (HERE.parents[1] / "README.md").read_text())
+        program, environment = self.build("gcc", "rx_loop.c", "-std=gnu11")
+        eal = ["--no-huge", "--no-shconf", "--no-pci", "-m", "512", "--lcores", "0@0", "--vdev=net_null0,no-rx=1"]
+        loop = subprocess.Popen([program, *eal], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                env=environment)
+        try:
+            self.assertEqual(loop.stdout.readline(), "ready\n")
+            loop.terminate()
+            self.assertEqual(loop.wait(timeout=30), 0)
+        finally:
+            loop.kill()
+            loop.stdout.close()
 
     def test_headers_are_those_of_the_tree(self):
         self.assertIsNotNone(self.pc, "no skua.pc is installed")
