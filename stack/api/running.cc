@@ -1,21 +1,24 @@
 // Start and end of the process's stack.
 #include "api/running.hh"
 
+#include "api/answer.hh"
+
 namespace skua::api {
 
 namespace {
 
 std::unique_ptr<running> the_one;
+thread_local sockfs::process* entered = nullptr;
 
 }  // namespace
 
 running::running(std::optional<control::eal> eal, std::unique_ptr<control::stack> s)
-    : eal_(std::move(eal)), stack_(std::move(s)), telemetry_(*stack_) {}
+    : eal_(std::move(eal)), stack_(std::move(s)), telemetry_(*stack_), processes_(stack_->socket_limits().spin) {}
 
 running::~running() {
     // The threads go first: then nobody is inside a socket when its last reference goes.
     stack_->stop_threads();
-    files_.remove_all();
+    for (const auto& p : processes_.all()) p->close_all();
 }
 
 tl::expected<void, std::string> running::start(const control::config& c, control::driving how,
@@ -33,5 +36,14 @@ tl::expected<void, std::string> running::start(const control::config& c, control
 void running::stop() { the_one.reset(); }
 
 running* running::current() { return the_one.get(); }
+
+sockfs::process* entered_process() { return entered; }
+
+void enter_process(sockfs::process* p) { entered = p; }
+
+sockfs::process* current_process() {
+    if (entered != nullptr) return entered;
+    return the_one ? &the_one->processes().first() : nullptr;
+}
 
 }  // namespace skua::api

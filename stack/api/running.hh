@@ -10,7 +10,7 @@
 #include "control/eal.hh"
 #include "control/stack.hh"
 #include "control/stack_telemetry.hh"
-#include "sockfs/descriptor_table.hh"
+#include "sockfs/process_table.hh"
 
 namespace skua::api {
 
@@ -26,7 +26,7 @@ public:
     static running* current();
 
     control::stack& stack() { return *stack_; }
-    sockfs::descriptor_table& files() { return files_; }
+    sockfs::process_table& processes() { return processes_; }
     control::stack_telemetry& telemetry() { return telemetry_; }
 
     ~running();
@@ -37,7 +37,7 @@ private:
     std::optional<control::eal> eal_;
     std::unique_ptr<control::stack> stack_;
     control::stack_telemetry telemetry_;
-    sockfs::descriptor_table files_;
+    sockfs::process_table processes_;
 };
 
 }  // namespace skua::api

@@ -114,6 +114,9 @@ public:
     std::uint32_t poll_events() const;
     wait::wait_queue& waiters() { return waiters_; }
     bool closed() const { return closed_.load(std::memory_order_relaxed); }
+    /// The file system's number for it (Linux: sock_i_ino); 0: it has no file.
+    std::uint64_t inode_number() const { return inode_number_.load(std::memory_order_relaxed); }
+    void set_inode_number(std::uint64_t n) { inode_number_.store(n, std::memory_order_relaxed); }
     /// Datagrams accepted, and refused because the receive buffer was full.
     std::uint64_t received_count() const { return received_.get(); }
     std::int32_t receive_queue_bytes() const { return queue_.bytes(); }
@@ -243,6 +246,7 @@ private:
     std::atomic<int> error_{0};          // sk_err
     std::atomic<unsigned> shutdown_{0};  // shut_receive | shut_send
     std::atomic<std::int32_t> wmem_{0};
+    std::atomic<std::uint64_t> inode_number_{0};
     mutable std::mutex names_lock_;  // of calls that change names or control fields
     std::mutex cork_lock_;
     std::unique_ptr<corked> cork_;

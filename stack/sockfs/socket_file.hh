@@ -1,29 +1,31 @@
-// An open socket: the socket itself and the flags that every descriptor of it shares.
+// An open socket: the inode, and the flags that every descriptor of it shares.
 #pragma once
 
 #include <sys/socket.h>
 
-#include <atomic>
-
-#include "socket/udp_socket.hh"
-#include "sockfs/descriptor_table.hh"
+#include "base/result.hh"
+#include "sockfs/file.hh"
+#include "sockfs/filesystem.hh"
 
 namespace skua::sockfs {
 
 class socket_file final : public file {
 public:
-    socket_file(socket::udp_socket_ptr s, bool nonblocking) : socket_(std::move(s)), nonblocking_(nonblocking) {}
+    /// `status_flags`: O_RDWR, with O_NONBLOCK or without.
+    socket_file(std::shared_ptr<inode> shows, int status_flags) : file(status_flags), inode_(std::move(shows)) {}
 
-    socket::udp_socket& socket() { return *socket_; }
+    socket::udp_socket& socket() { return inode_->socket(); }
+    const inode& node() const { return *inode_; }
     /// The flags of one call, O_NONBLOCK added.
-    int call_flags(int flags) const {
-        return nonblocking_.load(std::memory_order_relaxed) ? flags | MSG_DONTWAIT : flags;
-    }
-    void set_nonblocking(bool on) { nonblocking_.store(on, std::memory_order_relaxed); }
+    int call_flags(int flags) const { return nonblocking() ? flags | MSG_DONTWAIT : flags; }
+
+    std::uint32_t poll_events() override { return inode_->socket().poll_events(); }
+    wait::wait_queue& waiters() override { return inode_->socket().waiters(); }
+    struct stat status() const override;
+    std::string link_text() const override;
 
 private:
-    socket::udp_socket_ptr socket_;
-    std::atomic<bool> nonblocking_;
+    const std::shared_ptr<inode> inode_;
 };
 
 }  // namespace skua::sockfs

@@ -81,9 +81,11 @@ timespec to_timespec(time_point t) {
 bool sleeper::notify(std::uint32_t events) {
     if (events != 0 && (events & interest_) == 0) return false;
     const auto before = state_.exchange(told, std::memory_order_acq_rel);
-    if (before == asleep) futex(state_, FUTEX_WAKE, 1, nullptr);
+    if (before == asleep) ring();
     return before != told;
 }
+
+void sleeper::ring() { futex(state_, FUTEX_WAKE, 1, nullptr); }
 
 void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
 
@@ -95,19 +97,23 @@ sleeper::woken sleeper::sleep_until(time_point deadline) {
     }
     std::uint32_t expected = idle;
     if (!state_.compare_exchange_strong(expected, asleep, std::memory_order_acq_rel)) return woken::event;
-    const timespec until = to_timespec(deadline);
-    woken why = woken::event;
-    while (state_.load(std::memory_order_acquire) == asleep) {
-        // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time.
-        if (futex(state_, FUTEX_WAIT_BITSET, asleep, deadline == time_point::max() ? nullptr : &until) == 0) continue;
-        if (errno != ETIMEDOUT && errno != EINTR) continue;  // EAGAIN: notified in between
-        why = errno == EINTR ? woken::signal : woken::timeout;
-        break;
-    }
+    const woken why = block(deadline);
     // A notification that came together with the end of the sleep counts as the event.
     expected = asleep;
     if (!state_.compare_exchange_strong(expected, idle, std::memory_order_acq_rel)) return woken::event;
     return why;
+}
+
+sleeper::woken sleeper::block(time_point deadline) {
+    const timespec until = to_timespec(deadline);
+    while (is_asleep()) {
+        // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time.
+        if (futex(state_, FUTEX_WAIT_BITSET, asleep, deadline == time_point::max() ? nullptr : &until) == 0) continue;
+        if (errno == EINTR) return woken::signal;
+        if (errno == ETIMEDOUT) return woken::timeout;
+        // EAGAIN: notified in between
+    }
+    return woken::event;
 }
 
 }  // namespace skua::wait

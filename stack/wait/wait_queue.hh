@@ -58,7 +58,7 @@ private:
 };
 
 /// One sleeping thread. Spins for `spin` first, then sleeps in the kernel (futex) without burning CPU.
-class sleeper final : public waiter {
+class sleeper : public waiter {
 public:
     /// `interest`: the poll(2) events it sleeps for.
     explicit sleeper(nanoseconds spin = nanoseconds(0), std::uint32_t interest = ~0u)
@@ -76,7 +76,15 @@ public:
     /// A notification came that nobody has slept for. An exclusive waiter that leaves with one must wake the next.
     bool notified() const { return state_.load(std::memory_order_acquire) == told; }
 
+protected:
+    bool is_asleep() const { return state_.load(std::memory_order_acquire) == asleep; }
+
 private:
+    /// Ends a block() of the thread that is asleep.
+    virtual void ring();
+    /// Blocks while is_asleep(), or until something else ends it; `event` then means: look again.
+    virtual woken block(time_point deadline);
+
     enum state : std::uint32_t { idle, told, asleep };
     std::atomic<std::uint32_t> state_{idle};  // futex word
     const nanoseconds spin_;

@@ -6,9 +6,14 @@
 #ifndef SKUA_SKUA_H
 #define SKUA_SKUA_H
 
+#include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -18,11 +23,10 @@ extern "C" {
 
 struct rte_mbuf;
 
-/* ---- The stack: one per process --------------------------------------------------------------------------------- */
+/* ---- The stack: one per process ------------------------------------------------------------------------------- */
 
 /* Starts the stack with threads of its own: `[EAL arguments] -- [skua options]`, as DPDK applications take them;
- * without
- * `--` all are skua's options (`--config FILE`, see CONFIGURATION.md). Starts the EAL, the ports and a thread per
+ * without `--` all are skua's options (`--config FILE`, see CONFIGURATION.md). Starts the EAL, the ports and a thread per
  * shard. Returns how many of argv were used. On failure -1 and errno: EINVAL arguments or configuration (said on
  * stderr), ENODEV a port, ENOMEM, EALREADY a stack is running. */
 int skua_start(int argc, char** argv);
@@ -35,8 +39,7 @@ int skua_start_library(unsigned shards, const char* configuration);
 /* Stops the threads, closes every socket and port, frees everything. No other call may run meanwhile. */
 void skua_stop(void);
 
-/* ---- Library mode: a shard and the application's own loop. Each shard belongs to one thread at a time. -------------
- */
+/* ---- Library mode: a shard and the application's own loop. Each shard belongs to one thread at a time. -------- */
 
 /* Gives a shard a burst of received frames (mbuf->port tells the port). The shard owns them, except those that are not
  * for it (other protocols, no such address, no socket on the port): these are put into `unclaimed` (room for n)
@@ -51,8 +54,7 @@ unsigned skua_shard_output(unsigned shard, struct rte_mbuf** frames, unsigned ma
  * Returns the amount of work done, 0 = idle. */
 unsigned skua_shard_poll(unsigned shard);
 
-/* ---- Sockets ------------------------------------------------------------------------------------------------------
- */
+/* ---- Sockets -------------------------------------------------------------------------------------------------- */
 
 int skua_socket(int domain, int type, int protocol);
 int skua_bind(int fd, const struct sockaddr* address, socklen_t length);
@@ -75,8 +77,57 @@ struct mmsghdr;
 int skua_sendmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags);
 int skua_recvmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags, struct timespec* timeout);
 
-/* ---- Looking in ---------------------------------------------------------------------------------------------------
- */
+/* ---- Descriptors --------------------------------------------------------------------------------------------------
+ *
+ * Stack descriptors come out of the same numbers as the kernel's, lowest first, under the same RLIMIT_NOFILE: a
+ * number is one or the other. Every call here takes both kinds and hands the kernel's on to the kernel, so a program
+ * may use these calls for all its descriptors. A stack descriptor must be closed by skua_close, not close(2). */
+
+int skua_dup(int fd);
+int skua_dup2(int fd, int to);
+int skua_dup3(int fd, int to, int flags);
+/* F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL (of the flags O_NONBLOCK alone can change). */
+int skua_fcntl(int fd, int command, ...);
+/* FIONREAD, SIOCOUTQ, FIONBIO. */
+int skua_ioctl(int fd, unsigned long request, ...);
+int skua_fstat(int fd, struct stat* status);
+
+/* ---- Waiting: sets may hold both kinds of descriptor -------------------------------------------------------------- */
+
+int skua_poll(struct pollfd* fds, nfds_t count, int milliseconds);
+/* ppoll and pselect are seen with _GNU_SOURCE in C. */
+int skua_ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout, const sigset_t* mask);
+int skua_select(int count, fd_set* read, fd_set* write, fd_set* except, struct timeval* timeout);
+int skua_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const struct timespec* timeout,
+                 const sigset_t* mask);
+int skua_epoll_create(int size);
+int skua_epoll_create1(int flags);
+int skua_epoll_ctl(int epfd, int operation, int fd, struct epoll_event* event);
+int skua_epoll_wait(int epfd, struct epoll_event* events, int room, int milliseconds);
+int skua_epoll_pwait(int epfd, struct epoll_event* events, int room, int milliseconds, const sigset_t* mask);
+int skua_epoll_pwait2(int epfd, struct epoll_event* events, int room, const struct timespec* timeout,
+                      const sigset_t* mask);
+
+/* ---- Stack processes: descriptor tables of one program ------------------------------------------------------------
+ *
+ * A thread belongs to one stack process and its calls mean descriptors of that one; a new thread belongs to the first
+ * process. The others count their descriptors from 0 by themselves and know no descriptors of the kernel. */
+
+typedef struct skua_process skua_process;
+
+/* A copy of the calling thread's process: the same numbers, the files shared, as after fork(2). NULL: ENOMEM. */
+skua_process* skua_process_fork(void);
+/* The calling thread belongs to it from now on; NULL: to the first process. */
+int skua_process_enter(skua_process* process);
+/* As execve(2) does to descriptors: closes those with FD_CLOEXEC. */
+int skua_process_exec(skua_process* process);
+/* Closes all descriptors; no thread may belong to it any more. */
+int skua_process_exit(skua_process* process);
+/* Passes a descriptor of the caller's process to another (NULL: the first) as SCM_RIGHTS does. Returns its number
+ * there. Errors: EBADF, EMFILE. */
+int skua_process_pass(int fd, skua_process* to);
+
+/* ---- Looking in ----------------------------------------------------------------------------------------------- */
 
 /* The counter of a drop reason by name ("udp_no_port"), summed over the shards; UINT64_MAX if there is no such name. */
 uint64_t skua_drops(const char* reason);
