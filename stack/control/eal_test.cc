@@ -154,6 +154,7 @@ child_end run_child(const std::string& name, bool as_nobody = false) {
         dup2(ends[1], 2);
         close(ends[0]);
         setenv("SKUA_TEST_CHILD", "1", 1);
+        unsetenv("GTEST_OUTPUT");  // the report is ours, and where it goes may be closed to others
         const std::string filter = "--gtest_filter=" + name;
         execl("/proc/self/exe", "unit_control", "--no-eal", filter.c_str(), static_cast<char*>(nullptr));
         _exit(4);
