@@ -36,8 +36,8 @@ private:
 
     std::optional<control::eal> eal_;
     std::unique_ptr<control::stack> stack_;
-    control::stack_telemetry telemetry_;
     sockfs::process_table processes_;
+    control::stack_telemetry telemetry_;
 };
 
 }  // namespace skua::api

@@ -223,6 +223,14 @@ public:
         return {
             {2, "net_null0", *parse_mac("52:54:00:00:00:01"), 1500, 0, {"198.18.0.1/24", "2001:db8::1/64 tentative"}}};
     }
+    std::vector<process_report> processes() override { return {{1, 2}, {4, 0}}; }
+    std::vector<descriptor_report> descriptors(std::uint64_t process) override {
+        if (process != 4) return {};
+        return {{3, "socket:[17]", 02, false}, {7, "anon_inode:[eventpoll]", 04002, true}};
+    }
+    std::vector<std::string> proc_net_udp(ip_family family) override {
+        return {family == ip_family::v4 ? "header" : "header 6", "a line"};
+    }
     std::vector<neighbour_report> neighbours() override {
         if (broken) throw std::bad_alloc();
         return {{*ip_address::parse("198.18.0.2"), *parse_mac("52:54:00:00:00:02"), "net_null0", "reachable"}};
@@ -295,6 +303,16 @@ TEST(child, answers_telemetry) {
                 HasSubstr("\"addresses\":[\"198.18.0.1/24\",\"2001:db8::1/64 tentative\"]"));
     EXPECT_THAT(client.ask("/skua/neighbours"),
                 HasSubstr("\"mac\":\"52:54:00:00:00:02\",\"interface\":\"net_null0\",\"state\":\"reachable\""));
+    EXPECT_EQ(client.ask("/skua/processes"),
+              "{\"/skua/processes\":{\"total\":2,\"0\":{\"process\":1,\"descriptors\":2},"
+              "\"1\":{\"process\":4,\"descriptors\":0}}}");
+    EXPECT_EQ(client.ask("/skua/descriptors,4,1"),
+              "{\"/skua/descriptors\":{\"total\":2,\"1\":{\"fd\":7,\"link\":\"anon_inode:[eventpoll]\","
+              "\"flags\":\"04002\",\"close_on_exec\":1}}}");
+    EXPECT_EQ(client.ask("/skua/descriptors,5"), "{\"/skua/descriptors\":{\"total\":0}}");
+    EXPECT_THAT(client.ask("/skua/descriptors,x"), Not(HasSubstr("total")));
+    EXPECT_EQ(client.ask("/skua/proc/net/udp"), "{\"/skua/proc/net/udp\":\"header\\na line\\n\"}");
+    EXPECT_EQ(client.ask("/skua/proc/net/udp6,1"), "{\"/skua/proc/net/udp6\":\"a line\\n\"}");
     stack->broken = true;
     EXPECT_THAT(client.ask("/skua/neighbours"), Not(HasSubstr("total")));
     {

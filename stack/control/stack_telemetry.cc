@@ -3,6 +3,8 @@
 
 #include <rte_ethdev.h>
 
+#include "sockfs/proc_net.hh"
+
 namespace skua::control {
 
 namespace {
@@ -130,6 +132,29 @@ std::vector<neighbour_report> stack_telemetry::neighbours() {
     for (const auto& n : stack_.network().neighbours().list())
         all.push_back({n.address, n.mac, interface_name(n.ifindex), state_name(n.state)});
     return all;
+}
+
+std::vector<process_report> stack_telemetry::processes() {
+    std::vector<process_report> all;
+    for (const auto& p : processes_.all()) all.push_back({p->id(), p->files().entries().size()});
+    return all;
+}
+
+std::vector<descriptor_report> stack_telemetry::descriptors(std::uint64_t process) {
+    std::vector<descriptor_report> all;
+    if (const auto p = processes_.find(process))
+        for (const auto& d : p->descriptors()) all.push_back({d.fd, d.link, d.status_flags, d.close_on_exec});
+    return all;
+}
+
+std::vector<std::string> stack_telemetry::proc_net_udp(ip_family family) {
+    std::vector<std::string> lines{sockfs::proc_net_udp_header(family)};
+    const rcu_domain::read_guard reading(stack_.rcu());
+    stack_.tables().for_all([&](const udp::pcb& p) {
+        if (p.family == family)
+            lines.push_back(sockfs::proc_net_udp_line(static_cast<const socket::udp_socket&>(p), p.local.port));
+    });
+    return lines;
 }
 
 }  // namespace skua::control

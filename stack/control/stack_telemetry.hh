@@ -3,12 +3,14 @@
 
 #include "control/stack.hh"
 #include "control/telemetry.hh"
+#include "sockfs/process_table.hh"
 
 namespace skua::control {
 
 class stack_telemetry final : public telemetry_source {
 public:
-    explicit stack_telemetry(stack& s) : stack_(s), registration_(*this) {}
+    stack_telemetry(stack& s, sockfs::process_table& processes)
+        : stack_(s), processes_(processes), registration_(*this) {}
 
     counters_snapshot counters() override;
     std::vector<shard_report> shards() override;
@@ -16,11 +18,15 @@ public:
     std::vector<port_report> ports() override;
     std::vector<interface_report> interfaces() override;
     std::vector<neighbour_report> neighbours() override;
+    std::vector<process_report> processes() override;
+    std::vector<descriptor_report> descriptors(std::uint64_t process) override;
+    std::vector<std::string> proc_net_udp(ip_family family) override;
 
 private:
     std::string interface_name(std::uint32_t index) const;
 
     stack& stack_;
+    sockfs::process_table& processes_;
     telemetry_registration registration_;
 };
 

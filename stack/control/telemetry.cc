@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 namespace skua::control {
@@ -87,6 +88,23 @@ void fill(dictionary& d, const neighbour_report& n) {
         .add("state", n.state);
 }
 
+void fill(dictionary& d, const process_report& p) { d.add("process", p.id).add("descriptors", p.descriptors); }
+
+void fill(dictionary& d, const descriptor_report& r) {
+    d.add("fd", static_cast<std::uint64_t>(r.fd))
+        .add("link", r.link)
+        .add("flags", fmt::format("{:#o}", r.flags))
+        .add("close_on_exec", r.close_on_exec);
+}
+
+/// A number as a parameter; nothing: 0.
+std::optional<std::size_t> number_of(std::string_view text) {
+    std::size_t n = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (!text.empty() && (problem != std::errc{} || end != text.data() + text.size())) return {};
+    return n;
+}
+
 int drops(telemetry_source& source, std::string_view, rte_tel_data* out) {
     const auto counters = source.counters();
     dictionary d(out);
@@ -106,12 +124,8 @@ int mib_group(telemetry_source& source, std::string_view wanted, rte_tel_data* o
     return 0;
 }
 
-template <auto list>
-int rows(telemetry_source& source, std::string_view from, rte_tel_data* out) {
-    std::size_t first = 0;
-    const auto [end, problem] = std::from_chars(from.data(), from.data() + from.size(), first);
-    if (!from.empty() && (problem != std::errc{} || end != from.data() + from.size())) return -EINVAL;
-    const auto all = (source.*list)();
+template <class Report>
+int show(const std::vector<Report>& all, std::size_t first, rte_tel_data* out) {
     dictionary d(out);
     d.add("total", all.size());
     for (std::size_t i = first; i < all.size() && i - first < rows_at_once; i++) {
@@ -122,6 +136,30 @@ int rows(telemetry_source& source, std::string_view from, rte_tel_data* out) {
         d.add(fmt::to_string(i), row);
     }
     return 0;
+}
+
+template <auto list>
+int rows(telemetry_source& source, std::string_view from, rte_tel_data* out) {
+    const auto first = number_of(from);
+    return first ? show((source.*list)(), *first, out) : -EINVAL;
+}
+
+/// Parameters: process, first row.
+int descriptor_rows(telemetry_source& source, std::string_view parameters, rte_tel_data* out) {
+    const auto comma = std::min(parameters.find(','), parameters.size());
+    const auto process = number_of(parameters.substr(0, comma));
+    const auto first = number_of(parameters.substr(std::min(comma + 1, parameters.size())));
+    return process && first ? show(source.descriptors(*process), *first, out) : -EINVAL;
+}
+
+template <ip_family family>
+int proc_net_udp(telemetry_source& source, std::string_view from, rte_tel_data* out) {
+    const auto first = number_of(from);
+    if (!first) return -EINVAL;
+    const auto lines = source.proc_net_udp(family);
+    std::string text;
+    for (std::size_t i = *first; i < lines.size() && i - *first < rows_at_once; i++) text += lines[i] + "\n";
+    return rte_tel_data_string(out, text.c_str());
 }
 
 /// What DPDK calls. Nothing may be thrown into it.
@@ -149,6 +187,14 @@ void register_commands() {
                                "Interfaces. Parameters: first row");
     rte_telemetry_register_cmd("/skua/neighbours", command<rows<&telemetry_source::neighbours>>,
                                "Neighbours. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/processes", command<rows<&telemetry_source::processes>>,
+                               "Stack processes. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/descriptors", command<descriptor_rows>,
+                               "Descriptors of a stack process. Parameters: process, first row");
+    rte_telemetry_register_cmd("/skua/proc/net/udp", command<proc_net_udp<ip_family::v4>>,
+                               "Sockets as in /proc/net/udp. Parameters: first line");
+    rte_telemetry_register_cmd("/skua/proc/net/udp6", command<proc_net_udp<ip_family::v6>>,
+                               "Sockets as in /proc/net/udp6. Parameters: first line");
 }
 
 }  // namespace

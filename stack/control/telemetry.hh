@@ -4,6 +4,9 @@
 //   /skua/mib,GROUP    Ip, Icmp, Udp, Ip6, Icmp6 or Udp6; without a group, all: "IpInReceives"
 //   /skua/shards, /skua/sockets, /skua/ports, /skua/interfaces, /skua/neighbours
 //                      {"total": n, "0": {…}, "1": {…}}: 40 rows at a time; ",40" goes on from there
+//   /skua/processes    the stack processes; /skua/descriptors,ID: the descriptors of one
+//   /skua/proc/net/udp, /skua/proc/net/udp6
+//                      the text of Linux's files, 40 lines at a time; ",39" goes on from the 39th socket
 #pragma once
 
 #include <cstdint>
@@ -71,6 +74,18 @@ struct neighbour_report {
     std::string state;  // in Linux's words: "reachable", "stale", …
 };
 
+struct process_report {
+    std::uint64_t id = 0;
+    std::size_t descriptors = 0;
+};
+
+struct descriptor_report {
+    int fd = 0;
+    std::string link;  // as in /proc/PID/fd: "socket:[17]"
+    int flags = 0;     // O_NONBLOCK, …
+    bool close_on_exec = false;
+};
+
 /// Implemented by the stack. Called from DPDK's telemetry threads, at most one call at a time.
 class telemetry_source {
 public:
@@ -80,6 +95,11 @@ public:
     virtual std::vector<port_report> ports() = 0;
     virtual std::vector<interface_report> interfaces() = 0;
     virtual std::vector<neighbour_report> neighbours() = 0;
+    virtual std::vector<process_report> processes() = 0;
+    /// None if there is no such process.
+    virtual std::vector<descriptor_report> descriptors(std::uint64_t process) = 0;
+    /// The header and a line for each bound socket, without line ends.
+    virtual std::vector<std::string> proc_net_udp(ip_family family) = 0;
 
 protected:
     ~telemetry_source() = default;

@@ -309,7 +309,7 @@ TEST_P(c_api, sockets_come_and_go_while_shards_poll) {
 TEST(c_api_start, refuses_what_it_cannot_be) {
     make_port();
     expect_errno(skua_socket(AF_INET, SOCK_DGRAM, 0), ENETDOWN);
-    expect_errno(skua_close(3), EBADF);
+    expect_errno(skua_close(1 << 20), EBADF);
     EXPECT_EQ(skua_drops("udp_no_port"), UINT64_MAX);
     testing::internal::CaptureStderr();
     expect_errno(skua_start_library(1, "[[port]]\ndevice = 7\n"), EINVAL);
