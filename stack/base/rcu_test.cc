@@ -290,9 +290,11 @@ TEST(rcu, readers_never_see_what_was_freed) {
         if (o->value != ~o->check) bad.fetch_add(1);
     };
     std::vector<std::thread> readers;
-    std::latch ready(4);
+    // The guards share what places the poller leaves; it must be the first to take one.
+    std::latch registered(1), ready(4);
     readers.emplace_back([&] {
         rcu_domain::poller poller(rcu);
+        registered.count_down();
         ready.count_down();
         while (!stop.load()) {
             look();
@@ -301,6 +303,7 @@ TEST(rcu, readers_never_see_what_was_freed) {
     });
     for (int i = 0; i < 3; i++)
         readers.emplace_back([&] {
+            registered.wait();
             ready.count_down();
             while (!stop.load()) {
                 const rcu_domain::read_guard guard(rcu);
