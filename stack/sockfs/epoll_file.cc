@@ -144,11 +144,12 @@ result<void> epoll_file::modify(epoll_item& item, const epoll_event& event) {
     // Either who makes the file ready sees the new mask, or we see what it did.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if ((item.target_.poll_events() & item.event_.events) == 0) return {};
+    bool fresh;
     {
         const std::lock_guard hold(ready_lock_);
-        make_ready(item);
+        fresh = make_ready(item);
     }
-    wake();
+    if (fresh) wake();
     return {};
 }
 
@@ -230,11 +231,12 @@ unsigned epoll_file::collect_kernel(std::span<epoll_event> out) {
 
 // ---- what is ready ----
 
-/// Under ready_lock_.
-void epoll_file::make_ready(epoll_item& item) {
-    if (item.ready_) return;
+/// Under ready_lock_. False: it was already.
+bool epoll_file::make_ready(epoll_item& item) {
+    if (item.ready_) return false;
     item.ready_ = true;
     ready_.splice(ready_.end(), item.parked_, item.node_);
+    return true;
 }
 
 void epoll_file::wake() {
@@ -317,18 +319,38 @@ result<unsigned> epoll_file::wait(std::span<epoll_event> out, time_point deadlin
 }
 
 std::uint32_t epoll_file::poll_events() {
-    // As __ep_eventpoll_poll: readable if something in the list is ready still.
+    // As __ep_eventpoll_poll: readable if something in the list is ready still; what is not leaves the list.
     pollfd kernels{kernel_side(), POLLIN, 0};
     if (kernels.fd >= 0 && ::poll(&kernels, 1, 0) > 0) return EPOLLIN | EPOLLRDNORM;
-    const std::lock_guard hold(changes_);
-    std::vector<epoll_item*> listed;
+    bool found = false;
     {
-        const std::lock_guard ready(ready_lock_);
-        listed.assign(ready_.begin(), ready_.end());
+        const std::lock_guard hold(changes_);
+        while (epoll_item* const item = take_first()) {
+            if ((item->target_.poll_events() & item->event_.events) == 0) continue;
+            const std::lock_guard ready(ready_lock_);
+            make_ready(*item);
+            ready_.splice(ready_.begin(), ready_, item->node_);
+            found = true;
+            break;
+        }
     }
-    for (epoll_item* item : listed)
-        if (item->target_.poll_events() & item->event_.events) return EPOLLIN | EPOLLRDNORM;
-    return 0;
+    // Who looked at the list meanwhile did not see it.
+    if (found && sleepers_.active()) sleepers_.wake(EPOLLIN, 1);
+    return found ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+/// Out of the ready list, so that whatever happens to its file from here on puts it there again. nullptr: none.
+epoll_item* epoll_file::take_first() {
+    epoll_item* item;
+    {
+        const std::lock_guard hold(ready_lock_);
+        if (ready_.empty()) return nullptr;
+        item = ready_.front();
+        item->parked_.splice(item->parked_.end(), ready_, item->node_);
+        item->ready_ = false;
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return item;
 }
 
 struct stat epoll_file::status() const {

@@ -78,7 +78,8 @@ private:
     result<void> need_kernel_side();
     void follow_kernel_side_of(epoll_file& inner);
 
-    void make_ready(epoll_item& item);
+    bool make_ready(epoll_item& item);
+    epoll_item* take_first();
     void wake();
     void ask_inner_sets();
     unsigned collect(std::span<epoll_event> out);
