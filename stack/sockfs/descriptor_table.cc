@@ -58,8 +58,10 @@ std::shared_ptr<file> descriptor_table::get(int fd) const {
 result<std::shared_ptr<file>> descriptor_table::remove(int fd) {
     const std::lock_guard hold(lock_);
     if (used_.erase(fd) == 0) return fail(EBADF);
+    auto before = find(fd)->exchange(nullptr);
+    // Last: from here on the number may be the kernel's.
     numbers_->give_back(fd);
-    return find(fd)->exchange(nullptr);
+    return before;
 }
 
 std::shared_ptr<file> descriptor_table::forget(int fd) {
