@@ -35,10 +35,12 @@ std::string proc_net_udp_header(ip_family family) {
 }
 
 std::string proc_net_udp_line(const socket::udp_socket& s, std::size_t slot) {
+    const endpoint local = s.local_endpoint();
+    const endpoint remote = s.remote_endpoint().value_or(endpoint{ip_address::any(s.family), 0, 0});
     const std::string line =
         fmt::format("{:5}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5} {:8} {} {} {:016x} {}",
-                    slot, words_of(s.local.address, s.family), s.local.port, words_of(s.remote.address, s.family),
-                    s.remote.port, s.remote.port ? established : closed, s.send_queue_bytes(), s.receive_queue_bytes(),
+                    slot, words_of(local.address, s.family), local.port, words_of(remote.address, s.family),
+                    remote.port, remote.port ? established : closed, s.send_queue_bytes(), s.receive_queue_bytes(),
                     s.owner, 0, s.inode_number(), references, 0, s.dropped_count());
     return s.family == ip_family::v4 ? fmt::format("{:<127}", line) : line;
 }
