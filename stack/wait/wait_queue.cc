@@ -8,10 +8,46 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 
 namespace skua::wait {
+
+namespace {
+
+long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value, const timespec* deadline) {
+    return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation | FUTEX_PRIVATE_FLAG, value, deadline,
+                   nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+/// The sleepers that a wake-up of this thread has told, until it has let go of all queues: a system call takes longer
+/// than the woken thread to come back and leave its queue, and it would have to sleep again for the queue's lock.
+class bells {
+public:
+    void begin() { depth_++; }
+    void end() {
+        if (--depth_ != 0) return;
+        // A sleeper may be gone by now. Then this wakes nobody, or somebody for nothing, which a futex is free to do.
+        for (std::size_t i = 0; i < count_; i++) futex(words_[i], FUTEX_WAKE, 1, nullptr);
+        count_ = 0;
+    }
+    /// False: no wake-up is under way, or too many sleepers are in it.
+    bool keep(std::atomic<std::uint32_t>& word) {
+        if (depth_ == 0 || count_ == words_.size()) return false;
+        words_[count_++] = &word;
+        return true;
+    }
+
+private:
+    std::array<std::atomic<std::uint32_t>*, 64> words_;
+    std::size_t count_ = 0;
+    unsigned depth_ = 0;  // a queue's waiter can wake another queue
+};
+
+thread_local bells kept;
+
+}  // namespace
 
 wait_queue::~wait_queue() {
     if (head_ != nullptr) rte_panic("a wait queue died before its waiters left\n");
@@ -52,22 +88,21 @@ void wait_queue::remove(waiter& w) {
 }
 
 unsigned wait_queue::wake(std::uint32_t events, unsigned exclusive) {
-    const std::lock_guard hold(lock_);
     unsigned took = 0;
-    for (waiter* w = head_; w != nullptr; w = w->next_) {
-        if (!w->notify(events)) continue;
-        ++took;
-        if (w->exclusive_ && exclusive != 0 && --exclusive == 0) break;
+    kept.begin();
+    {
+        const std::lock_guard hold(lock_);
+        for (waiter* w = head_; w != nullptr; w = w->next_) {
+            if (!w->notify(events)) continue;
+            ++took;
+            if (w->exclusive_ && exclusive != 0 && --exclusive == 0) break;
+        }
     }
+    kept.end();
     return took;
 }
 
 namespace {
-
-long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* deadline) {
-    return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value, deadline,
-                   nullptr, FUTEX_BITSET_MATCH_ANY);
-}
 
 timespec to_timespec(time_point t) {
     const auto since = t.time_since_epoch();
@@ -85,7 +120,9 @@ bool sleeper::notify(std::uint32_t events) {
     return before != told;
 }
 
-void sleeper::ring() { futex(state_, FUTEX_WAKE, 1, nullptr); }
+void sleeper::ring() {
+    if (!kept.keep(state_)) futex(&state_, FUTEX_WAKE, 1, nullptr);
+}
 
 void sleeper::rearm() { state_.store(idle, std::memory_order_seq_cst); }
 
@@ -108,7 +145,7 @@ sleeper::woken sleeper::block(time_point deadline) {
     const timespec until = to_timespec(deadline);
     while (is_asleep()) {
         // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time.
-        if (futex(state_, FUTEX_WAIT_BITSET, asleep, deadline == time_point::max() ? nullptr : &until) == 0) continue;
+        if (futex(&state_, FUTEX_WAIT_BITSET, asleep, deadline == time_point::max() ? nullptr : &until) == 0) continue;
         if (errno == EINTR) return woken::signal;
         if (errno == ETIMEDOUT) return woken::timeout;
         // EAGAIN: notified in between
