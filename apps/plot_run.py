@@ -10,22 +10,9 @@ import argparse
 import json
 import sys
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-INK, MUTED, GRID = "#1b2733", "#5d6b78", "#e3e8ec"
-TEAL, AMBER = "#0f7c8a", "#c8641b"
-SHARD_COLOURS = ["#0f7c8a", "#b7791f", "#7a5ea8", "#c0504d", "#5b8c3a", "#3a6ea5", "#a0522d", "#888888"]
-
-STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 13, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.titlepad": 10, "axes.labelcolor": MUTED, "axes.labelsize": 11,
-    "text.color": INK, "axes.edgecolor": "#b8c2ca", "axes.spines.top": False, "axes.spines.right": False,
-    "xtick.color": MUTED, "ytick.color": MUTED, "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True,
-}
+from plot_style import AMBER, MUTED, SERIES, STYLE, TEAL, empty, plt
 
 
 def grouped(n):
@@ -36,12 +23,6 @@ def short_us(value):
     if value >= 1000:
         return f"{value / 1000:.3g} ms"
     return f"{value:.3g} µs"
-
-
-def empty(axes, what):
-    axes.text(0.5, 0.5, what, ha="center", va="center", color=MUTED, transform=axes.transAxes)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def draw_throughput(axes, report):
@@ -121,7 +102,7 @@ def draw_sockets(axes, report):
         return empty(axes, "no socket received anything")
     shares = [100 * s["received"] / total for s in sockets]
     shards = sorted({s["shard"] for s in sockets})
-    colours = {shard: SHARD_COLOURS[i % len(SHARD_COLOURS)] for i, shard in enumerate(shards)}
+    colours = {shard: SERIES[i % len(SERIES)] for i, shard in enumerate(shards)}
     bars = axes.bar(range(len(sockets)), shares, color=[colours[s["shard"]] for s in sockets], width=0.75)
     if len(sockets) <= 10:
         axes.bar_label(bars, [f"{share:.1f}" for share in shares], label_type="center", color="white", fontsize=10,
