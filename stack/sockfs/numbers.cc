@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/own_descriptor.hh"
+
 namespace skua::sockfs {
 
 result<int> own_numbers::take(int at_least) {
@@ -33,7 +35,7 @@ void own_numbers::give_back(int number) {
     lowest_free_ = std::min(lowest_free_, number);
 }
 
-kernel_numbers::kernel_numbers() : holder_(open("/", O_PATH | O_CLOEXEC)) {
+kernel_numbers::kernel_numbers() : holder_(out_of_the_way(open("/", O_PATH | O_CLOEXEC))) {
     if (holder_ < 0) throw std::system_error(errno, std::generic_category(), "/");
 }
 

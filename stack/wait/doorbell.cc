@@ -8,13 +8,15 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/own_descriptor.hh"
+
 namespace skua::wait {
 
 namespace {
 
 class bell {
 public:
-    bell() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    bell() : fd_(out_of_the_way(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {
         if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     }
     ~bell() { close(fd_); }
