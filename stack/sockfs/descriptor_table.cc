@@ -42,8 +42,8 @@ result<int> descriptor_table::install(std::shared_ptr<file> f, bool close_on_exe
 result<std::shared_ptr<file>> descriptor_table::install_at(int fd, std::shared_ptr<file> f, bool close_on_exec) {
     const std::lock_guard hold(lock_);
     if (fd < 0 || fd >= most) return fail(EBADF);
-    if (!used_.contains(fd))
-        if (auto ok = numbers_->take_this(fd); !ok) return fail(ok.error().code);
+    // Also if it is in use: the limit may have been lowered below it.
+    if (auto ok = numbers_->take_this(fd); !ok) return fail(ok.error().code);
     slot* const s = find(fd);
     auto before = s ? s->load() : nullptr;
     put(fd, std::move(f), close_on_exec);

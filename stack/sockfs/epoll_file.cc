@@ -1,12 +1,14 @@
 // Changing a set, collecting what is ready, and the wake-up that comes from the shards.
 #include "sockfs/epoll_file.hh"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <optional>
 
+#include "base/own_descriptor.hh"
 #include "wait/doorbell.hh"
 
 namespace skua::sockfs {
@@ -189,6 +191,8 @@ bool epoll_file::watches(const file& f) const {
 result<void> epoll_file::control_kernel(int operation, int fd, const epoll_event* event) {
     const std::lock_guard all(watching);
     const std::lock_guard hold(changes_);
+    // First: the set's own descriptors may take this very number.
+    if (fcntl(fd, F_GETFD) < 0) return fail(EBADF);
     if (auto ok = need_kernel_side(); !ok) return ok;
     if (epoll_ctl(kernel_set_, operation, fd, const_cast<epoll_event*>(event)) != 0) return fail(errno);
     return {};
@@ -197,8 +201,8 @@ result<void> epoll_file::control_kernel(int operation, int fd, const epoll_event
 /// Under the lock of who watches whom.
 result<void> epoll_file::need_kernel_side() {
     if (kernel_side() >= 0) return {};
-    const int set = epoll_create1(EPOLL_CLOEXEC);
-    const int side = set < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
+    const int set = out_of_the_way(epoll_create1(EPOLL_CLOEXEC));
+    const int side = set < 0 ? -1 : out_of_the_way(epoll_create1(EPOLL_CLOEXEC));
     epoll_event any{.events = EPOLLIN, .data = {}};
     if (side < 0 || epoll_ctl(side, EPOLL_CTL_ADD, set, &any) != 0) {
         const int why = errno;
@@ -255,7 +259,9 @@ void epoll_file::ask_inner_sets() {
 }
 
 unsigned epoll_file::collect(std::span<epoll_event> out) {
-    unsigned n = 0;
+    // Either kind may fill the room: they take turns in coming first.
+    const bool kernels_turn = turn_.fetch_add(1, std::memory_order_relaxed) % 2 == 1;
+    unsigned n = kernels_turn ? collect_kernel(out) : 0;
     bool more = false;
     {
         const std::lock_guard hold(changes_);
@@ -288,7 +294,7 @@ unsigned epoll_file::collect(std::span<epoll_event> out) {
     }
     // What is left, or ready again, is another thread's (ep_done_scan).
     if (more && sleepers_.active()) sleepers_.wake(EPOLLIN, 1);
-    return n + collect_kernel(out.subspan(n));
+    return kernels_turn ? n : n + collect_kernel(out.subspan(n));
 }
 
 result<unsigned> epoll_file::wait(std::span<epoll_event> out, time_point deadline, const sigset_t* mask) {

@@ -96,6 +96,7 @@ private:
     // are in another one, which tells that one of them has something.
     int kernel_set_ = -1;
     std::atomic<int> kernel_side_{-1};
+    std::atomic<unsigned> turn_{0};
 };
 
 }  // namespace skua::sockfs

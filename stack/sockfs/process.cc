@@ -115,7 +115,7 @@ result<std::shared_ptr<epoll_file>> process::epoll_set(int epfd) const {
 
 result<void> process::epoll_control(int epfd, int operation, int fd, const epoll_event* event) {
     if (event == nullptr && operation != EPOLL_CTL_DEL) return fail(EFAULT);
-    if (!files_.get(epfd)) return fail(EBADF);
+    if (!files_.get(epfd)) return fail(shares_numbers_ && ::fcntl(epfd, F_GETFD) >= 0 ? EINVAL : EBADF);
     const auto target = files_.get(fd);
     if (!target && !shares_numbers_) return fail(EBADF);
     const auto set = epoll_set(epfd);
