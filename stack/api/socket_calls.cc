@@ -23,6 +23,9 @@ auto with(int fd, Use&& use, Kernels&& kernels) -> decltype(kernels()) {
     return answer(use(*s));
 }
 
+/// For pointers that a call must follow. Linux finds bad ones of every kind; here null alone is seen.
+const result<void> missing = fail(EFAULT);
+
 }  // namespace
 
 int skua_socket(int domain, int type, int protocol) {
@@ -34,35 +37,49 @@ int skua_socket(int domain, int type, int protocol) {
 
 int skua_bind(int fd, const sockaddr* address, socklen_t length) {
     return with(
-        fd, [&](auto& f) { return f.socket().bind(address, length); }, [&] { return bind(fd, address, length); });
+        fd, [&](auto& f) { return address == nullptr && length > 0 ? missing : f.socket().bind(address, length); },
+        [&] { return bind(fd, address, length); });
 }
 
 int skua_connect(int fd, const sockaddr* address, socklen_t length) {
     return with(
-        fd, [&](auto& f) { return f.socket().connect(address, length); }, [&] { return connect(fd, address, length); });
+        fd, [&](auto& f) { return address == nullptr && length > 0 ? missing : f.socket().connect(address, length); },
+        [&] { return connect(fd, address, length); });
 }
 
 int skua_getsockname(int fd, sockaddr* address, socklen_t* length) {
     return with(
-        fd, [&](auto& f) { return f.socket().getsockname(address, length); },
+        fd,
+        [&](auto& f) {
+            return address == nullptr || length == nullptr ? missing : f.socket().getsockname(address, length);
+        },
         [&] { return getsockname(fd, address, length); });
 }
 
 int skua_getpeername(int fd, sockaddr* address, socklen_t* length) {
     return with(
-        fd, [&](auto& f) { return f.socket().getpeername(address, length); },
+        fd,
+        [&](auto& f) {
+            return address == nullptr || length == nullptr ? missing : f.socket().getpeername(address, length);
+        },
         [&] { return getpeername(fd, address, length); });
 }
 
 int skua_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
     return with(
-        fd, [&](auto& f) { return f.socket().setsockopt(level, name, value, length); },
+        fd,
+        [&](auto& f) {
+            return value == nullptr && length > 0 ? missing : f.socket().setsockopt(level, name, value, length);
+        },
         [&] { return setsockopt(fd, level, name, value, length); });
 }
 
 int skua_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
     return with(
-        fd, [&](auto& f) { return f.socket().getsockopt(level, name, value, length); },
+        fd,
+        [&](auto& f) {
+            return value == nullptr || length == nullptr ? missing : f.socket().getsockopt(level, name, value, length);
+        },
         [&] { return getsockopt(fd, level, name, value, length); });
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 
 #include <algorithm>
@@ -41,7 +42,16 @@ result<time_point> deadline_of(const timespec* timeout) {
     return deadline_in(std::chrono::seconds(timeout->tv_sec) + nanoseconds(timeout->tv_nsec));
 }
 
+/// As do_sys_poll: no more than there may be descriptors.
+bool too_many(nfds_t count) {
+    constexpr nfds_t surely_allowed = 64;
+    rlimit limit;
+    return count > surely_allowed && getrlimit(RLIMIT_NOFILE, &limit) == 0 && count > limit.rlim_cur;
+}
+
 int poll_until(pollfd* fds, nfds_t count, time_point deadline, const sigset_t* mask) {
+    if (too_many(count)) return failed(EINVAL);
+    if (fds == nullptr && count > 0) return failed(EFAULT);
     return answer(current_process()->poll(std::span(fds, count), deadline, mask));
 }
 
