@@ -35,7 +35,9 @@ result<std::size_t> send_batch::add(const msghdr& message) {
     if (auto bound = socket_.ensure_bound(); !bound) return fail(bound.error().code);
     const auto length = length_of(message);
     if (!length) return length;
-    if (flags_ & MSG_OOB) return fail(EOPNOTSUPP);
+    // udp_sendmsg refuses it; udpv6_sendmsg passes it over, unless it hands on to the former.
+    const bool out_of_band = (flags_ & MSG_OOB) != 0;
+    if (out_of_band && socket_.family == ip_family::v4) return fail(EOPNOTSUPP);
     const std::span parts(message.msg_iov, message.msg_iovlen);
     const bool more = flags_ & MSG_MORE || socket_.settings_.cork.load(std::memory_order_relaxed);
     if (more || socket_.has_cork_.load(std::memory_order_acquire)) {
@@ -43,6 +45,7 @@ result<std::size_t> send_batch::add(const msghdr& message) {
         return length;
     }
     if (auto planned = plan(message); !planned) return fail(planned.error().code);
+    if (out_of_band && plan_->to.address.is_v4()) return fail(EOPNOTSUPP);
     if (auto added = add(*plan_, parts, *length); !added) return fail(added.error().code);
     return length;
 }
