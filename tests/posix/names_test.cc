@@ -171,6 +171,10 @@ TEST_P(names, missing_pointers) {
     name n;
     expect_errno(getsockname(s, n, no_length), EFAULT);
     expect_errno(getsockname(s, nowhere, &n.length), EFAULT);
+    socklen_t length = sizeof(int);
+    expect_errno(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, nowhere, length), EFAULT);
+    expect_errno(getsockopt(s, SOL_SOCKET, SO_REUSEADDR, nowhere, &length), EFAULT);
+    expect_errno(getsockopt(s, SOL_SOCKET, SO_REUSEADDR, &length, no_length), EFAULT);
 }
 
 TEST_P(names, a_room_too_small_is_filled_and_the_length_told) {

@@ -191,6 +191,14 @@ TEST_P(transfer, out_of_band_there_is_none) {
     else EXPECT_EQ(sent, 1);
 }
 
+TEST(mapped_transfer, out_of_band_there_is_none) {
+    const descriptor to = bound(AF_INET), from = udp(AF_INET6);
+    const name mapped = make_name("::ffff:127.0.0.1", local_name(to).port());
+    expect_errno(sendto(from, "x", 1, MSG_OOB, mapped, mapped.length), EOPNOTSUPP);
+    EXPECT_EQ(sendto(from, "x", 1, 0, mapped, mapped.length), 1);
+    EXPECT_EQ(receive(to), "x");
+}
+
 TEST_P(transfer, after_shutdown) {
     granted(shutdown(pair_.from, SHUT_WR));
     const counted_signal usr1;
