@@ -125,6 +125,7 @@ TEST(rcu, tokens_pass_as_readers_go) {
 TEST(rcu, retire_deletes_objects) {
     struct noisy {
         int& freed;
+        explicit noisy(int& count) : freed(count) {}
         ~noisy() { ++freed; }
     };
     rcu_domain rcu;

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <source_location>
 #include <thread>
 
 #include "packet/packet.hh"
@@ -106,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(shards, c_api, testing::Values(1u, 2u));
 
 /// For a call that must have failed.
 template <class Returned>
-void expect_errno(Returned returned, int code, std::source_location at = std::source_location::current()) {
+void expect_errno(Returned returned, int code, int line = __builtin_LINE()) {
     const int found = errno;
     EXPECT_EQ(returned, -1) << "line " << at.line();
     EXPECT_EQ(found, code) << "line " << at.line();
