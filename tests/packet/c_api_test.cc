@@ -107,8 +107,8 @@ INSTANTIATE_TEST_SUITE_P(shards, c_api, testing::Values(1u, 2u));
 template <class Returned>
 void expect_errno(Returned returned, int code, int line = __builtin_LINE()) {
     const int found = errno;
-    EXPECT_EQ(returned, -1) << "line " << at.line();
-    EXPECT_EQ(found, code) << "line " << at.line();
+    EXPECT_EQ(returned, -1) << "line " << line;
+    EXPECT_EQ(found, code) << "line " << line;
 }
 
 }  // namespace
