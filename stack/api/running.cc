@@ -13,7 +13,10 @@ thread_local sockfs::process* entered = nullptr;
 }  // namespace
 
 running::running(std::optional<control::eal> eal, std::unique_ptr<control::stack> s)
-    : eal_(std::move(eal)), stack_(std::move(s)), processes_(stack_->socket_limits().spin), telemetry_(*stack_, processes_) {}
+    : eal_(std::move(eal)),
+      stack_(std::move(s)),
+      processes_(stack_->socket_limits().spin),
+      telemetry_(*stack_, processes_) {}
 
 running::~running() {
     // The threads go first: then nobody is inside a socket when its last reference goes.

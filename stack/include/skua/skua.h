@@ -26,8 +26,8 @@ struct rte_mbuf;
 /* ---- The stack: one per process ------------------------------------------------------------------------------- */
 
 /* Starts the stack with threads of its own: `[EAL arguments] -- [skua options]`, as DPDK applications take them;
- * without `--` all are skua's options (`--config FILE`, see CONFIGURATION.md). Starts the EAL, the ports and a thread per
- * shard. Returns how many of argv were used. On failure -1 and errno: EINVAL arguments or configuration (said on
+ * without `--` all are skua's options (`--config FILE`, see CONFIGURATION.md). Starts the EAL, the ports and a thread
+ * per shard. Returns how many of argv were used. On failure -1 and errno: EINVAL arguments or configuration (said on
  * stderr), ENODEV a port, ENOMEM, EALREADY a stack is running. */
 int skua_start(int argc, char** argv);
 
@@ -92,7 +92,7 @@ int skua_fcntl(int fd, int command, ...);
 int skua_ioctl(int fd, unsigned long request, ...);
 int skua_fstat(int fd, struct stat* status);
 
-/* ---- Waiting: sets may hold both kinds of descriptor -------------------------------------------------------------- */
+/* ---- Waiting: sets may hold both kinds of descriptor ------------------------------------------------------------ */
 
 int skua_poll(struct pollfd* fds, nfds_t count, int milliseconds);
 /* ppoll and pselect are seen with _GNU_SOURCE in C. */
