@@ -19,6 +19,7 @@ double lot(std::uint32_t flow_hash, std::uint64_t entry) {
 }
 
 void prefetch_entry(const candidate* c) {
+    if (c == nullptr) return;
     __builtin_prefetch(c);
     __builtin_prefetch(reinterpret_cast<const std::byte*>(c) + 64);
 }
