@@ -42,6 +42,7 @@ std::shared_ptr<process> process_table::fork(const process& parent) {
 }
 
 bool process_table::exit(process& p) {
+    const auto kept = processes_.find(p.id());  // the table may be the last to hold it
     if (&p == first_.get() || !processes_.remove(p.id())) return false;
     p.close_all();
     return true;
