@@ -90,12 +90,13 @@ void epoll_file::drop(std::map<key, std::unique_ptr<epoll_item>>::iterator at) {
         const std::lock_guard hold(ready_lock_);
         if (item.ready_) item.parked_.splice(item.parked_.end(), ready_, item.node_);
     }
-    std::erase(item.target_.watched_by_, &item);
-    item.target_.is_watched_.store(!item.target_.watched_by_.empty(), std::memory_order_release);
     file& target = item.target_;
+    std::erase(target.watched_by_, &item);
     items_.erase(at);
     if (target.kernel_side() >= 0 && kernel_side() >= 0 && !watches(target))
         epoll_ctl(kernel_side(), EPOLL_CTL_DEL, target.kernel_side(), nullptr);
+    // Last: a file that nobody watches ends without asking us.
+    target.is_watched_.store(!target.watched_by_.empty(), std::memory_order_release);
 }
 
 result<void> epoll_file::control(int operation, int fd, file& target, const epoll_event* event) {
