@@ -26,13 +26,19 @@ public:
     }
     void stop_waiting() { file_->waiters().remove(*this); }
     bool notify(std::uint32_t events) override { return (events == 0 || (events & events_)) && whom_->notify(0); }
-    int kernel_side() const { return file_->kernel_side(); }
+    /// The file's, the first time that it has one; -1 else.
+    int new_kernel_side() {
+        if (kernel_side_ >= 0) return -1;
+        return kernel_side_ = file_->kernel_side();
+    }
+    bool has_new_kernel_side() const { return kernel_side_ < 0 && file_->kernel_side() >= 0; }
 
 private:
     const std::shared_ptr<file> file_;
     const std::uint32_t events_;
     pollfd& answer_;
     wait::sleeper* whom_ = nullptr;
+    int kernel_side_ = -1;
 };
 
 /// All that one call waits for.
@@ -52,8 +58,7 @@ public:
                 invalid_++;
             }
         }
-        for (auto& e : files_)
-            if (const int side = e.kernel_side(); side >= 0) kernel_.push_back({side, POLLIN, 0});
+        add_kernel_sides();
     }
 
     /// How many have something.
@@ -69,26 +74,43 @@ public:
     }
 
     result<unsigned> wait(time_point deadline, const sigset_t* mask, nanoseconds spin) {
+        // A signal handler ends this sleep whatever SA_RESTART says: so there is always an end, though far away.
+        deadline = std::clamp(deadline, time_point(), time_point::max() - nanoseconds(1));
+        for (;;) {
+            if (const auto done = sleep(deadline, mask, spin)) return *done;
+            add_kernel_sides();
+        }
+    }
+
+private:
+    /// Nothing if a set that we watch has got its first descriptor of the kernel, which this sleep would not hear.
+    std::optional<result<unsigned>> sleep(time_point deadline, const sigset_t* mask, nanoseconds spin) {
         std::optional<wait::sleeper> plain;
         std::optional<wait::doorbell> bell;
         if (kernel_.empty() && mask == nullptr) plain.emplace(spin);
         else bell.emplace(kernel_, mask, spin);
         wait::sleeper& me = plain ? *plain : *bell;
         for (auto& e : files_) e.wait_by(me);
-        // A signal handler ends this sleep whatever SA_RESTART says: so there is always an end, though far away.
-        deadline = std::min(deadline, time_point::max() - nanoseconds(1));
         auto why = wait::sleeper::woken::event;
         unsigned ready;
-        while ((ready = look()) == 0 && why == wait::sleeper::woken::event) {
+        while ((ready = look()) == 0 && why == wait::sleeper::woken::event && !misses_kernel_side()) {
             why = me.sleep_until(deadline);
             me.rearm();
         }
         for (auto& e : files_) e.stop_waiting();
-        if (ready == 0 && why == wait::sleeper::woken::signal) return fail(EINTR);
-        return ready;
+        if (ready != 0 || why == wait::sleeper::woken::timeout) return ready;
+        if (why == wait::sleeper::woken::signal) return fail(EINTR);
+        return {};
     }
 
-private:
+    void add_kernel_sides() {
+        for (auto& e : files_)
+            if (const int side = e.new_kernel_side(); side >= 0) kernel_.push_back({side, POLLIN, 0});
+    }
+    bool misses_kernel_side() const {
+        return std::ranges::any_of(files_, [](const poll_entry& e) { return e.has_new_kernel_side(); });
+    }
+
     std::list<poll_entry> files_;  // waiters stay where they are
     std::vector<pollfd> kernel_;
     std::vector<pollfd*> kernel_answers_;  // of the first ones; the others belong to sets of ours
@@ -99,7 +121,8 @@ private:
 
 result<unsigned> process::poll(std::span<pollfd> fds, time_point deadline, const sigset_t* mask) {
     poll_set set(*this, fds);
-    if (const unsigned ready = set.look(); ready != 0 || deadline == time_point::min()) return ready;
+    const bool looks_only = deadline == time_point::min() && mask == nullptr;  // a mask can let a signal through
+    if (const unsigned ready = set.look(); ready != 0 || looks_only) return ready;
     return set.wait(deadline, mask, spin_);
 }
 
