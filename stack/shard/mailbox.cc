@@ -12,7 +12,7 @@ mailbox::mailbox(unsigned size, producers who) {
     const auto bytes = static_cast<std::size_t>(rte_ring_get_memsize(places));
     const std::size_t rounded = (bytes + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
     ring_.reset(static_cast<rte_ring*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rounded)));
-    const unsigned flags = RING_F_SC_DEQ | (who == producers::one ? RING_F_SP_ENQ : 0);
+    const unsigned flags = RING_F_SC_DEQ | (who == producers::one ? RING_F_SP_ENQ : RING_F_MP_RTS_ENQ);
     if (!ring_ || rte_ring_init(ring_.get(), "skua mailbox", places, flags) != 0) throw std::bad_alloc();
 }
 
