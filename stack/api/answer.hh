@@ -28,9 +28,7 @@ auto answer(const result<T>& r) {
 /// The stack process of the calling thread; nullptr if no stack runs.
 sockfs::process* current_process();
 /// nullptr: the first one.
-void enter_process(sockfs::process* p);
-/// The one entered, or nullptr.
-sockfs::process* entered_process();
+void enter_process(std::shared_ptr<sockfs::process> p);
 
 /// Does a number mean a descriptor of the kernel to the calling thread? Then the kernel answers the call.
 inline bool is_kernels(int fd) {

@@ -17,9 +17,12 @@ using api::current_process;
 using api::failed;
 using api::is_kernels;
 
-/// The public handle is the process itself.
-skua_process* handle_of(sockfs::process& p) { return reinterpret_cast<skua_process*>(&p); }
-sockfs::process* process_of(skua_process* h) { return reinterpret_cast<sockfs::process*>(h); }
+/// The public handle is the number of the process, so that one that has ended is known as such.
+skua_process* handle_of(const sockfs::process& p) { return reinterpret_cast<skua_process*>(p.id()); }
+std::shared_ptr<sockfs::process> process_of(skua_process* h) {
+    api::running* const here = api::running::current();
+    return here ? here->processes().find(reinterpret_cast<std::uintptr_t>(h)) : nullptr;
+}
 
 /// A descriptor of the kernel takes a number that may have been the stack's.
 int kernel_takes(int fd, int to, int flags) {
@@ -80,23 +83,30 @@ skua_process* skua_process_fork(void) {
 }
 
 int skua_process_enter(skua_process* process) {
-    api::enter_process(process_of(process));
+    auto p = process_of(process);
+    if (process != nullptr && !p) return failed(ESRCH);
+    api::enter_process(std::move(p));
     return 0;
 }
 
 int skua_process_exec(skua_process* process) {
-    process_of(process)->exec();
+    const auto p = process_of(process);
+    if (!p) return failed(ESRCH);
+    p->exec();
     return 0;
 }
 
 int skua_process_exit(skua_process* process) {
-    sockfs::process* const p = process_of(process);
-    if (api::entered_process() == p) api::enter_process(nullptr);
-    return api::running::current()->processes().exit(*p) ? 0 : failed(ESRCH);
+    const auto p = process_of(process);
+    if (!p || !api::running::current()->processes().exit(*p)) return failed(ESRCH);
+    if (current_process() == p.get()) api::enter_process(nullptr);
+    return 0;
 }
 
 int skua_process_pass(int fd, skua_process* to) {
     api::running* const here = api::running::current();
     if (here == nullptr) return failed(EBADF);
-    return answer(current_process()->pass(fd, to ? *process_of(to) : here->processes().first()));
+    const auto p = process_of(to);
+    if (to != nullptr && !p) return failed(ESRCH);
+    return answer(current_process()->pass(fd, p ? *p : here->processes().first()));
 }

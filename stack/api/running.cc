@@ -8,7 +8,7 @@ namespace skua::api {
 namespace {
 
 std::unique_ptr<running> the_one;
-thread_local sockfs::process* entered = nullptr;
+thread_local std::shared_ptr<sockfs::process> entered;
 
 }  // namespace
 
@@ -40,12 +40,10 @@ void running::stop() { the_one.reset(); }
 
 running* running::current() { return the_one.get(); }
 
-sockfs::process* entered_process() { return entered; }
-
-void enter_process(sockfs::process* p) { entered = p; }
+void enter_process(std::shared_ptr<sockfs::process> p) { entered = std::move(p); }
 
 sockfs::process* current_process() {
-    if (entered != nullptr) return entered;
+    if (entered) return entered.get();
     return the_one ? &the_one->processes().first() : nullptr;
 }
 

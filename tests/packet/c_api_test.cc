@@ -1,5 +1,6 @@
 // The C API in library mode as programs use it: a thread runs each shard, others make POSIX-shaped calls.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rte_dev.h>
@@ -314,6 +315,35 @@ TEST(c_api_start, refuses_what_it_cannot_be) {
     expect_errno(skua_start_library(1, "[[port]]\ndevice = 7\n"), EINVAL);
     EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("device"));
     skua_stop();  // nothing runs: nothing happens
+}
+
+TEST_P(c_api, stack_processes_have_descriptors_of_their_own) {
+    const descriptor ours;
+    const address here("198.18.0.1", 4321);
+    ASSERT_EQ(skua_bind(ours, here, here.length), 0);
+    skua_process* const child = skua_process_fork();
+    ASSERT_NE(child, nullptr);
+    ASSERT_EQ(skua_fcntl(ours, F_SETFD, FD_CLOEXEC), 0);
+    ASSERT_EQ(skua_process_enter(child), 0);
+    EXPECT_EQ(skua_fcntl(ours, F_GETFD), 0);  // of the descriptor, not of the file
+    expect_errno(skua_close(1 << 20), EBADF);
+    const int lowest = skua_socket(AF_INET, SOCK_DGRAM, 0);
+    EXPECT_EQ(lowest, 0);
+    expect_errno(skua_bind(lowest, here, here.length), EADDRINUSE);
+    const int passed = skua_process_pass(lowest, nullptr);
+    ASSERT_EQ(skua_fcntl(lowest, F_SETFD, FD_CLOEXEC), 0);
+    ASSERT_EQ(skua_process_exec(child), 0);
+    expect_errno(skua_close(lowest), EBADF);
+    EXPECT_EQ(skua_process_exit(child), 0);  // the thread is back in the first process
+    expect_errno(skua_process_exit(child), ESRCH);
+    expect_errno(skua_process_enter(child), ESRCH);
+    expect_errno(skua_process_exec(child), ESRCH);
+    expect_errno(skua_process_pass(ours, child), ESRCH);
+    address of_ours("0.0.0.0", 0);
+    socklen_t length = of_ours.length;
+    EXPECT_EQ(skua_getsockname(ours, reinterpret_cast<sockaddr*>(&of_ours.in), &length), 0);
+    EXPECT_EQ(of_ours.in.sin_port, htons(4321));
+    EXPECT_EQ(skua_close(passed), 0);
 }
 
 TEST(c_api_input, hands_frames_over_and_back) {

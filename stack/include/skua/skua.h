@@ -117,14 +117,14 @@ typedef struct skua_process skua_process;
 
 /* A copy of the calling thread's process: the same numbers, the files shared, as after fork(2). NULL: ENOMEM. */
 skua_process* skua_process_fork(void);
-/* The calling thread belongs to it from now on; NULL: to the first process. */
+/* The calling thread belongs to it from now on; NULL: to the first process. Here and below ESRCH: it has ended. */
 int skua_process_enter(skua_process* process);
 /* As execve(2) does to descriptors: closes those with FD_CLOEXEC. */
 int skua_process_exec(skua_process* process);
 /* Closes all descriptors; no thread may belong to it any more. */
 int skua_process_exit(skua_process* process);
 /* Passes a descriptor of the caller's process to another (NULL: the first) as SCM_RIGHTS does. Returns its number
- * there. Errors: EBADF, EMFILE. */
+ * there. Errors: EBADF, EMFILE, ESRCH. */
 int skua_process_pass(int fd, skua_process* to);
 
 /* ---- Looking in ----------------------------------------------------------------------------------------------- */
