@@ -134,7 +134,7 @@ void rx_path::admit(packet::packet p, const extent& was, const rx_info& info, bu
     udp.extents[i] = was;
     udp.infos[i] = info;
     udp.keys[i] = {info.flow, tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0, info.ifindex,
-                   info.rx_shard};
+                   info.rx_shard, p.get(), static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header))};
     udp.frames[i] = p.release();
 }
 

@@ -1,4 +1,5 @@
 // Socket options: one table for set and get.
+#include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -10,8 +11,11 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/random.hh"
 #include "net/ip_output.hh"
+#include "skua/options.h"
 #include "socket/udp_socket.hh"
+#include "udp/bpf_selector.hh"
 
 namespace skua::socket {
 
@@ -93,6 +97,41 @@ struct option_access {
         s.host_.tables().refresh(s);
         return {};
     }
+    // ---- how a SO_REUSEPORT group chooses ----
+    /// As sk_reuseport_attach_filter.
+    static result<void> attach_classic(sock& s, std::span<const std::byte> value) {
+        sock_fprog program;
+        if (value.size() != sizeof program) return fail(EINVAL);
+        std::memcpy(&program, value.data(), sizeof program);
+        if (program.filter == nullptr) return fail(program.len == 0 ? EINVAL : EFAULT);
+        auto made = udp::bpf_selector::from_classic({program.filter, program.len});
+        if (!made) return fail(made.error().code);
+        return s.host_.tables().attach(s, std::move(*made));
+    }
+    static result<void> detach(sock& s, int) { return s.host_.tables().attach(s, nullptr); }
+    static result<void> select_by(sock& s, int how) {
+        std::shared_ptr<const udp::selector> made;
+        system_random random;
+        switch (how) {
+            case SKUA_SELECT_BUCKETS: break;
+            case SKUA_SELECT_MODULO: made = std::make_shared<udp::modulo_selector>(); break;
+            case SKUA_SELECT_SOURCE: made = std::make_shared<udp::source_selector>(random); break;
+            case SKUA_SELECT_LOCAL: made = std::make_shared<udp::local_selector>(); break;
+            default: return fail(EINVAL);
+        }
+        const bool none = !made;
+        const auto done = s.host_.tables().attach(s, std::move(made));
+        return none && !done && done.error().code == ENOENT ? result<void>{} : done;
+    }
+    static result<void> select_by_cookie(sock& s, std::span<const std::byte> value) {
+        skua_cookie where;
+        if (value.size() != sizeof where) return fail(EINVAL);
+        std::memcpy(&where, value.data(), sizeof where);
+        if (where.length != 1 && where.length != 2 && where.length != 4) return fail(EINVAL);
+        return s.host_.tables().attach(
+            s, std::make_shared<udp::cookie_selector>(where.offset, static_cast<std::uint8_t>(where.length)));
+    }
+
     template <int Value>
     static result<option_value> constant(sock&) {
         return option_value(Value);
@@ -226,6 +265,10 @@ const option_access::row option_access::table[] = {
     {SOL_SOCKET, SO_REUSEPORT, x::get_control<&udp_socket::reuse_port>, x::set_control<&udp_socket::reuse_port>},
     {SOL_SOCKET, SO_INCOMING_CPU, x::get_control<&udp_socket::incoming_shard>,
      x::set_control<&udp_socket::incoming_shard>},
+    {SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, nullptr, nullptr, x::attach_classic},
+    {SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, nullptr, x::detach},
+    {SOL_SKUA, SKUA_REUSEPORT_SELECT, nullptr, x::select_by},
+    {SOL_SKUA, SKUA_REUSEPORT_COOKIE, nullptr, nullptr, x::select_by_cookie},
     {SOL_SOCKET, SO_RCVBUF, x::get<&sets::receive_buffer>, x::set_receive_buffer},
     {SOL_SOCKET, SO_SNDBUF, x::get<&sets::send_buffer>, x::set_send_buffer},
     {SOL_SOCKET, SO_RCVBUFFORCE, nullptr, x::force_receive_buffer},

@@ -62,7 +62,7 @@ struct alignas(64) candidate : rcu_hash_node<candidate> {
 
     /// Of a packet that it won.
     pcb* receiver(const lookup_key& key) const {
-        return members ? members->best_for(key.shard).pick(key.hash) : socket;
+        return members ? members->receiver(key) : socket;
     }
     flow_key flow() const { return {local, remote, local_port, remote_port}; }
 

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "udp/selector.hh"
+#include "udp/tables.hh"
+
 namespace skua::udp {
 
 member_table::~member_table() {
@@ -116,6 +119,21 @@ void member_table::leave(pcb& p) {
     }
     loads_.erase(rank(s));
     seats_.erase(found);
+}
+
+void group::set_selector(std::shared_ptr<const selector> s) {
+    select_.store(s.get(), std::memory_order_release);
+    std::swap(selector_, s);
+    if (s) rcu_.retire([old = std::move(s)] {});
+}
+
+pcb* group::receiver(const lookup_key& key) const {
+    const member_table& members = best_for(key.shard);
+    if (const selector* const s = select_.load(std::memory_order_acquire)) {
+        if (pcb* const p = s->choose(members, key)) return p;
+        fallbacks_.fetch_add(1, std::memory_order_relaxed);
+    }
+    return members.pick(key.hash);
 }
 
 void group::join(pcb& p, place_order order, std::int32_t incoming_shard) {

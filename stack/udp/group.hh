@@ -15,6 +15,9 @@
 
 namespace skua::udp {
 
+class selector;
+struct lookup_key;
+
 /// Numbers every placing of a socket in the tables: the larger was placed later.
 using place_order = std::uint64_t;
 
@@ -44,6 +47,13 @@ public:
     pcb* pick(std::uint32_t hash) const {
         const buckets* b = buckets_.load(std::memory_order_acquire);
         return b->owner[hash & b->mask].load(std::memory_order_acquire);
+    }
+    /// The member at a place: in the order of joining, the last takes the place of one that leaves. nullptr: none
+    /// there.
+    pcb* at(std::uint32_t place) const {
+        const roster* r = roster_.load(std::memory_order_acquire);
+        return place < r->count.load(std::memory_order_acquire) ? r->members[place].load(std::memory_order_acquire)
+                                                                : nullptr;
     }
     /// A leave meanwhile may hide one member from this walk.
     template <class Visit>
@@ -118,8 +128,15 @@ public:
     std::size_t bucket_count() const { return all_.bucket_count(); }
     bool hinted() const { return !hints_of_.empty(); }
     const bind_facts& facts() const { return facts_; }
+    /// nullptr: the buckets choose.
+    void set_selector(std::shared_ptr<const selector> s);
+    const std::shared_ptr<const selector>& chosen_by() const { return selector_; }
 
     // ---- readers ----
+    /// Of a packet that the group won.
+    pcb* receiver(const lookup_key& key) const;
+    /// Packets that the selector had no answer for; the buckets chose.
+    std::uint64_t fallbacks() const { return fallbacks_.load(std::memory_order_relaxed); }
     /// Those that score best for a packet on this shard: the members that asked for it (SO_INCOMING_CPU), or all.
     const member_table& best_for(std::uint16_t shard) const {
         const auto* h = hints_.load(std::memory_order_acquire);
@@ -138,7 +155,10 @@ private:
     rcu_domain& rcu_;
     member_table all_;
     std::atomic<hint_tables*> hints_{nullptr};
+    std::atomic<const selector*> select_{nullptr};
+    mutable std::atomic<std::uint64_t> fallbacks_{0};  // raised by any shard
     // writer
+    std::shared_ptr<const selector> selector_;
     std::unique_ptr<hint_tables> hint_tables_;
     std::map<std::uint8_t, std::unique_ptr<member_table>> by_hint_;
     std::map<pcb*, std::uint8_t> hints_of_;

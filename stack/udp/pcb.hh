@@ -5,12 +5,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "base/address.hh"
 
 namespace skua::udp {
 
 class group;
+class selector;
 struct binding;
 
 /// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what
@@ -31,10 +33,11 @@ struct pcb {
     // (control) where it stands; local.port 0 = not bound, remote.port 0 = not connected
     endpoint local;
     endpoint remote;
-    bool address_bound = false;  // bind() named the address (it survives a disconnect)
-    bool port_bound = false;     // bind() named the port
-    group* member_of = nullptr;  // while it is bound with reuse_port and has no peer
-    binding* bound = nullptr;    // the tables' own record of it
+    bool address_bound = false;               // bind() named the address (it survives a disconnect)
+    bool port_bound = false;                  // bind() named the port
+    std::shared_ptr<const selector> selects;  // attached before it was bound, for the group that it will begin
+    group* member_of = nullptr;               // while it is bound with reuse_port and has no peer
+    binding* bound = nullptr;                 // the tables' own record of it
 
     /// The shard that fills the receive queue. Any thread.
     std::atomic<std::uint16_t> home_shard{0};

@@ -75,7 +75,10 @@ void tables::state::enter(pcb& p, const group* known_in) {
     all.add(p, facts);
     if (p.reuse_port && p.remote.port == 0 && p.remote.address.is_any()) {
         placed_group* g = all.find_group(facts);
-        if (g == nullptr) g = &all.add_group(rcu, facts);
+        if (g == nullptr) {
+            g = &all.add_group(rcu, facts);
+            g->sockets->set_selector(p.selects);
+        }
         const bool stays = g->sockets.get() == known_in;
         if (stays || g->sockets->size() < group::most_members) {
             if (stays) g->sockets->set_hint(p, p.bound->placed_at, p.incoming_shard);
@@ -220,6 +223,17 @@ void tables::unbind(pcb& p) {
 void tables::refresh(pcb& p) {
     const std::lock_guard hold(state_->lock);
     if (p.bound) state_->move(p, [] {});
+}
+
+result<void> tables::attach(pcb& p, std::shared_ptr<const selector> s) {
+    const std::lock_guard hold(state_->lock);
+    if (p.bound != nullptr && p.member_of == nullptr) return fail(EINVAL);
+    if (p.bound == nullptr && !p.reuse_port) return fail(EINVAL);
+    const auto& before = p.member_of ? p.member_of->chosen_by() : p.selects;
+    if (!s && !before) return fail(ENOENT);
+    if (p.member_of) p.member_of->set_selector(std::move(s));
+    else p.selects = std::move(s);
+    return {};
 }
 
 std::unique_lock<std::mutex> tables::lock() const { return std::unique_lock(state_->lock); }

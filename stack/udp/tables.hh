@@ -18,6 +18,8 @@
 #include "base/result.hh"
 #include "udp/pcb.hh"
 
+struct rte_mbuf;
+
 namespace skua::udp {
 
 /// Which sockets share the pick when some sockets of equal best score have SO_REUSEPORT and some have not, and the one
@@ -38,6 +40,9 @@ struct lookup_key {
     std::uint32_t hash = 0;     // five-tuple (Toeplitz) hash; only used if a group must choose
     std::uint32_t ifindex = 0;  // came in on
     std::uint16_t shard = 0;    // is being looked up for packets received on this shard
+    /// For groups that choose by content: the packet, and where in it the payload begins. nullptr: there is none.
+    const rte_mbuf* packet = nullptr;
+    std::uint16_t payload = 0;
 };
 
 class tables {
@@ -70,6 +75,10 @@ public:
     /// After reuse_address, reuse_port, device, incoming_shard, owner or v6_only of a bound pcb was changed under
     /// `lock()`. Takes the lock itself: let it go first.
     void refresh(pcb& p);
+    /// Lets the group of a pcb choose by `s`; a pcb that is not bound yet gives it to the group that it begins.
+    /// nullptr: by buckets again. Errors, as Linux (reuseport_attach_prog, reuseport_detach_prog): EINVAL the pcb has
+    /// no SO_REUSEPORT or was bound without; ENOENT nothing to detach.
+    result<void> attach(pcb& p, std::shared_ptr<const selector> s);
     /// The writer lock, for changing (control) fields of a pcb.
     std::unique_lock<std::mutex> lock() const;
     /// Every bound pcb, by port, under the lock; for listings. `visit` must not call a writer.

@@ -1,0 +1,27 @@
+/* Socket options of skua's own, for setsockopt at level SOL_SKUA. */
+#ifndef SKUA_OPTIONS_H
+#define SKUA_OPTIONS_H
+
+#include <stdint.h>
+
+#define SOL_SKUA 0x534b
+
+/* How the SO_REUSEPORT group of a socket chooses among its members (an int, one of the values below). Set before bind,
+ * it holds for the group that the socket begins. Errors: EINVAL no SO_REUSEPORT, or no such value. */
+#define SKUA_REUSEPORT_SELECT 1
+
+#define SKUA_SELECT_BUCKETS \
+    0                        /* 512 buckets of the five-tuple hash; 1/n of the flows move when a member comes or goes */
+#define SKUA_SELECT_MODULO 1 /* Linux's: the hash scaled to the number of members */
+#define SKUA_SELECT_SOURCE 2 /* all flows of one remote address to one member */
+#define SKUA_SELECT_LOCAL 3  /* members whose home is the receiving shard; buckets if there are none */
+
+/* The place of the member (in the order of joining) stands in the datagram (struct skua_cookie). */
+#define SKUA_REUSEPORT_COOKIE 2
+
+struct skua_cookie {
+    uint16_t offset; /* in the payload, bytes */
+    uint16_t length; /* of the number, big-endian: 1, 2 or 4 bytes */
+};
+
+#endif

@@ -1,0 +1,144 @@
+// SO_REUSEPORT groups that choose by a BPF program (SO_ATTACH_REUSEPORT_CBPF).
+#include <linux/filter.h>
+
+#include "posix/posix.hh"
+
+namespace skua::test {
+
+namespace {
+
+int attach(int fd, const std::vector<sock_filter>& program) {
+    const sock_fprog p{static_cast<unsigned short>(program.size()), const_cast<sock_filter*>(program.data())};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &p, sizeof p);
+}
+
+int detach(int fd) {
+    const int unused = 0;
+    return setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
+}
+
+const std::vector<sock_filter> first_byte = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), BPF_STMT(BPF_RET | BPF_A, 0)};
+
+std::string numbered(int place) { return std::string(1, static_cast<char>(place)) + "x"; }
+
+}  // namespace
+
+class reuseport_bpf : public for_each_family {
+protected:
+    /// A member, the first of them on a port of the system's choosing.
+    void join() {
+        descriptor s = udp(family());
+        set_option(s, SOL_SOCKET, SO_REUSEPORT, 1);
+        const name at = members.empty() ? loopback(family()) : local_name(members[0]);
+        granted(bind(s, at, at.length));
+        members.push_back(std::move(s));
+    }
+    void join(int n) {
+        while (n-- > 0) join();
+    }
+    void expect_at(int place, const std::string& text) {
+        const descriptor from = connected(members[0]);
+        deliver(from, text);
+        for (int i = 0; i < static_cast<int>(members.size()); i++) {
+            char data[16];
+            const auto got = recv(members[static_cast<std::size_t>(i)], data, sizeof data, MSG_DONTWAIT);
+            EXPECT_EQ(got > 0, i == place) << "member " << i;
+        }
+    }
+    std::vector<descriptor> members;
+};
+INSTANTIATE_TEST_SUITE_P(over, reuseport_bpf, testing::Values(AF_INET, AF_INET6), family_name);
+
+TEST_P(reuseport_bpf, the_program_names_the_member) {
+    join(4);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    for (const int place : {2, 0, 3, 1, 3}) expect_at(place, numbered(place));
+}
+
+TEST_P(reuseport_bpf, a_member_that_joins_gets_the_next_place) {
+    join(2);
+    ASSERT_EQ(attach(members[1], first_byte), 0);
+    join();
+    expect_at(2, numbered(2));
+}
+
+TEST_P(reuseport_bpf, the_last_takes_the_place_of_one_that_leaves) {
+    join(4);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    members.erase(members.begin() + 1);  // places are now 0, 3, 2 of the first four
+    expect_at(2, numbered(1));
+    expect_at(1, numbered(2));
+}
+
+TEST_P(reuseport_bpf, without_such_a_member_the_hash_decides) {
+    join(3);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    const descriptor from = connected(members[0]);
+    deliver(from, numbered(3));
+    int got = 0;
+    for (const auto& m : members) {
+        char data[16];
+        got += recv(m, data, sizeof data, MSG_DONTWAIT) > 0;
+    }
+    EXPECT_EQ(got, 1);
+}
+
+TEST_P(reuseport_bpf, a_load_beyond_the_end_means_the_first) {
+    join(3);
+    ASSERT_EQ(attach(members[0], {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 100), BPF_STMT(BPF_RET | BPF_K, 2)}), 0);
+    expect_at(0, "short");
+}
+
+TEST_P(reuseport_bpf, the_length_is_that_of_the_payload) {
+    join(4);
+    ASSERT_EQ(attach(members[0], {BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0), BPF_STMT(BPF_RET | BPF_A, 0)}), 0);
+    expect_at(3, "abc");
+    expect_at(1, "a");
+}
+
+TEST_P(reuseport_bpf, a_later_program_takes_over) {
+    join(2);
+    ASSERT_EQ(attach(members[0], {BPF_STMT(BPF_RET | BPF_K, 0)}), 0);
+    expect_at(0, "x");
+    ASSERT_EQ(attach(members[1], {BPF_STMT(BPF_RET | BPF_K, 1)}), 0);
+    expect_at(1, "x");
+}
+
+TEST_P(reuseport_bpf, attached_before_bind) {
+    descriptor s = udp(family());
+    expect_errno(attach(s, first_byte), EINVAL);  // no SO_REUSEPORT yet
+    set_option(s, SOL_SOCKET, SO_REUSEPORT, 1);
+    ASSERT_EQ(attach(s, first_byte), 0);
+    const name at = loopback(family());
+    granted(bind(s, at, at.length));
+    members.push_back(std::move(s));
+    join(2);
+    expect_at(2, numbered(2));
+}
+
+TEST_P(reuseport_bpf, is_refused_to_a_socket_bound_without_the_option) {
+    const descriptor s = bound(family());
+    expect_errno(attach(s, first_byte), EINVAL);
+    expect_errno(detach(s), EINVAL);
+}
+
+TEST_P(reuseport_bpf, detach) {
+    join(2);
+    expect_errno(detach(members[0]), ENOENT);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    EXPECT_EQ(detach(members[1]), 0);
+    expect_errno(detach(members[1]), ENOENT);
+}
+
+TEST_P(reuseport_bpf, unsound_programs_are_refused) {
+    join(2);
+    expect_errno(attach(members[0], {}), EINVAL);
+    expect_errno(attach(members[0], {BPF_STMT(BPF_LD | BPF_IMM, 1)}), EINVAL);
+    expect_errno(attach(members[0], {BPF_JUMP(BPF_JMP | BPF_JA, 7, 0, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
+    expect_errno(attach(members[0], {BPF_STMT(BPF_ALU | BPF_DIV | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
+    expect_errno(attach(members[0], std::vector<sock_filter>(4097, BPF_STMT(BPF_RET | BPF_K, 0))), EINVAL);
+    const int wrong_size = 0;
+    expect_errno(setsockopt(members[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &wrong_size, sizeof wrong_size), EINVAL);
+}
+
+}  // namespace skua::test
