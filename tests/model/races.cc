@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "busy_processes.hh"
+#include "sockfs/test_support.hh"
 
 namespace skua::test {
 
@@ -100,6 +101,63 @@ TEST(races, everybody_at_once) {
     EXPECT_EQ(all.stack().rcu().retired(), 0u);
     EXPECT_EQ(all.packets_in_use(), 0u);
     EXPECT_EQ(all.delivered() + all.dropped(), sent);
+}
+
+// An event that comes about when waiting ends is seen once: by one who waits, or by who looks afterwards.
+TEST(races, wake_against_timeout) {
+    using namespace sockfs;
+    const auto end = monotonic_clock::now() + duration() / 2;
+    unsigned in_time = 0, late = 0;
+    for (unsigned round = 0; monotonic_clock::now() < end; round++) {
+        const auto f = file::make<some_file>();
+        const auto set = file::make<epoll_file>(nanoseconds(0));
+        const epoll_event in{.events = EPOLLIN | EPOLLET, .data = {}};
+        ASSERT_TRUE(set->control(EPOLL_CTL_ADD, 1, *f, &in));
+        const auto deadline = monotonic_clock::now() + 150us;
+        std::atomic<unsigned> seen{0};
+        const auto wait = [&](time_point until) {
+            epoll_event out[2];
+            seen += set->wait(out, until, nullptr).value();
+        };
+        std::thread first(wait, deadline), second(wait, deadline);
+        while (monotonic_clock::now() < deadline + std::chrono::microseconds(round % 100) - 20us) {
+        }
+        f->happen(EPOLLIN);
+        first.join();
+        second.join();
+        ++(seen ? in_time : late);
+        wait(time_point::min());
+        ASSERT_EQ(seen, 1u);
+    }
+    EXPECT_GT(in_time, 0u);
+    EXPECT_GT(late, 0u);
+}
+
+// Sets and what they watch are closed while threads wait in them: a call that is inside ends as if nothing were.
+TEST(races, waiting_against_close) {
+    using namespace sockfs;
+    const auto end = monotonic_clock::now() + duration() / 2;
+    process p(1, std::make_unique<own_numbers>(64), false, nanoseconds(0));
+    while (monotonic_clock::now() < end) {
+        const int fd = p.files().install(file::make<some_file>()).value();
+        const int inner = p.epoll_create(0).value(), outer = p.epoll_create(0).value();
+        const epoll_event in{.events = EPOLLIN, .data = {}};
+        ASSERT_TRUE(p.epoll_control(inner, EPOLL_CTL_ADD, fd, &in));
+        ASSERT_TRUE(p.epoll_control(outer, EPOLL_CTL_ADD, inner, &in));
+        const auto wait = [&p](int set) {
+            epoll_event out[2];
+            const auto n = p.epoll_wait(set, out, monotonic_clock::now() + 300us, nullptr);
+            EXPECT_TRUE(n || n.error().code == EBADF);
+        };
+        std::thread waits_inside(wait, inner), waits_outside(wait, outer), polls([&p, inner, outer] {
+            pollfd both[] = {{inner, POLLIN, 0}, {outer, POLLIN, 0}};
+            EXPECT_TRUE(p.poll(both, monotonic_clock::now() + 300us, nullptr));
+        }),
+            wakes([f = std::static_pointer_cast<some_file>(p.files().get(fd))] { f->happen(EPOLLIN); });
+        for (const int closed : {inner, fd, outer}) EXPECT_TRUE(p.close(closed));
+        for (auto* t : {&waits_inside, &waits_outside, &polls, &wakes}) t->join();
+        ASSERT_TRUE(p.descriptors().empty());
+    }
 }
 
 }  // namespace skua::test
