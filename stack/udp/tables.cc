@@ -103,8 +103,9 @@ void tables::state::leave(std::uint16_t port, candidate* entry, group* was_in, p
     was_in->leave(p);
     publish(*g, port);
     if (was_in->size() > 0) return;
-    rcu.retire(std::move(g->sockets));
-    all.remove_group(*g, was_in->facts().address);
+    auto gone = std::move(g->sockets);
+    all.remove_group(*g, gone->facts().address);
+    rcu.retire(std::move(gone));  // last: another thread may free it at once
 }
 
 void tables::state::put(pcb& p, std::uint16_t port) {
