@@ -10,6 +10,7 @@
 #include "api/running.hh"
 #include "skua/skua.hpp"
 #include "socket/datagram.hh"
+#include "udp/selector.hh"
 
 namespace skua::api {
 
@@ -161,6 +162,14 @@ void udp_socket::set_option(int level, int name, int value) {
     must(impl_->socket->setsockopt(level, name, &value, sizeof value), "setsockopt");
 }
 
+void udp_socket::choose_by(chooser choose) {
+    auto select = std::make_shared<udp::callable_selector>(
+        [choose = std::move(choose)](const udp::lookup_key& key, std::span<const std::byte> payload) {
+            return choose(to_public({key.flow.remote, key.flow.remote_port, 0}), payload);
+        });
+    must(impl_->stack.tables().attach(*impl_->socket, std::move(select)), "choose_by");
+}
+
 endpoint udp_socket::local() const { return to_public(impl_->socket->local_endpoint()); }
 std::uint64_t udp_socket::received() const { return impl_->socket->received_count(); }
 std::uint64_t udp_socket::dropped() const { return impl_->socket->dropped_count(); }
@@ -188,5 +197,22 @@ udp_socket shard::open(const endpoint& local, const socket_options& options, udp
 }
 
 unsigned shard_count() { return here().stack().shard_count(); }
+
+std::vector<std::string> proc_net_udp(int family) {
+    return here().telemetry().proc_net_udp(family == AF_INET6 ? ip_family::v6 : ip_family::v4);
+}
+
+std::vector<std::uint64_t> processes() {
+    std::vector<std::uint64_t> all;
+    for (const auto& p : here().telemetry().processes()) all.push_back(p.id);
+    return all;
+}
+
+std::vector<descriptor_info> descriptors(std::uint64_t process) {
+    std::vector<descriptor_info> all;
+    for (auto& d : here().telemetry().descriptors(process))
+        all.push_back({d.fd, std::move(d.link), d.flags, d.close_on_exec});
+    return all;
+}
 
 }  // namespace skua::api

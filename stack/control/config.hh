@@ -83,6 +83,7 @@ struct socket_config {
     std::uint32_t rmem_max = 4194304;
     std::uint32_t wmem_default = 212992;
     std::uint32_t wmem_max = 4194304;
+    std::uint32_t spin_us = 0;
     friend bool operator==(const socket_config&, const socket_config&) = default;
 };
 

@@ -113,6 +113,8 @@ const std::vector<key<socket_config>>& keys<socket_config>() {
               "First SO_SNDBUF (Linux: net.core.wmem_default)."),
         value("wmem_max", &socket_config::wmem_max, size, "bytes",
               "Largest that SO_SNDBUF may ask for (Linux: net.core.wmem_max)."),
+        value("spin_us", &socket_config::spin_us, integer<u32>(0, 1'000'000), "microseconds",
+              "Blocking calls, poll and epoll look for this long before they sleep (Linux: net.core.busy_poll)."),
     };
     return table;
 }

@@ -79,6 +79,7 @@ rmem_default = 2304
 rmem_max = 1000000
 wmem_default = 4608
 wmem_max = 4608
+spin_us = 50
 [reassembly]
 max_datagrams = 1
 max_bytes = 65536
@@ -141,7 +142,7 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(c.pool, (pool_config{65535, 9600, 0}));
     EXPECT_EQ(c.neighbours, (neighbours_config{64, 3, milliseconds(10000), milliseconds(500), milliseconds(0), 1, 2}));
     EXPECT_EQ(c.udp, (udp_config{udp::mixed_rule::group, {1024, 65535}, 100000}));
-    EXPECT_EQ(c.socket, (socket_config{2304, 1000000, 4608, 4608}));
+    EXPECT_EQ(c.socket, (socket_config{2304, 1000000, 4608, 4608, 50}));
     EXPECT_EQ(c.reassembly, (reassembly_config{1, 65536, seconds(1), seconds(2)}));
     EXPECT_EQ(c.icmp, (icmp_config{0, 1}));
     EXPECT_EQ(c.mailbox.size, 64u);

@@ -13,7 +13,9 @@
 
 #include "packet/packet.hh"
 #include "packet/pool.hh"
+#include "skua/options.h"
 #include "skua/skua.h"
+#include "skua/skua.hpp"
 #include "support/frames.hh"
 
 namespace skua::test {
@@ -344,6 +346,53 @@ TEST_P(c_api, stack_processes_have_descriptors_of_their_own) {
     EXPECT_EQ(skua_getsockname(ours, reinterpret_cast<sockaddr*>(&of_ours.in), &length), 0);
     EXPECT_EQ(of_ours.in.sin_port, htons(4321));
     EXPECT_EQ(skua_close(passed), 0);
+}
+
+TEST_P(c_api, views_show_sockets_and_descriptors) {
+    const descriptor plain, quick(SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const address here("198.18.0.1", 4660);
+    ASSERT_EQ(skua_bind(quick, here, here.length), 0);
+    struct stat status {};
+    ASSERT_EQ(skua_fstat(quick, &status), 0);
+
+    const auto lines = api::proc_net_udp(AF_INET);
+    ASSERT_EQ(lines.size(), 2u);  // the other is not bound
+    EXPECT_THAT(lines[1], testing::HasSubstr(": 010012C6:1234 00000000:0000 07 00000000:00000000"));
+    EXPECT_THAT(lines[1], testing::HasSubstr(" " + std::to_string(status.st_ino) + " "));
+    EXPECT_EQ(api::proc_net_udp(AF_INET6).size(), 1u);
+
+    ASSERT_THAT(api::processes(), testing::ElementsAre(1));
+    const auto descriptors = api::descriptors(1);
+    ASSERT_EQ(descriptors.size(), 2u);
+    EXPECT_EQ(descriptors[1].fd, quick);
+    EXPECT_EQ(descriptors[1].link, "socket:[" + std::to_string(status.st_ino) + "]");
+    EXPECT_EQ(descriptors[1].flags, O_RDWR | O_NONBLOCK);
+    EXPECT_TRUE(descriptors[1].close_on_exec);
+    EXPECT_FALSE(descriptors[0].close_on_exec);
+    EXPECT_TRUE(api::descriptors(2).empty());
+}
+
+TEST_P(c_api, a_callable_chooses_the_member) {
+    api::socket_options shared;
+    shared.reuse_port = true;
+    const auto at = api::endpoint::parse("198.18.0.1:777");
+    std::vector<api::udp_socket> members;
+    std::atomic<int> got[3] = {0, 0, 0};
+    for (auto& counter : got)
+        members.push_back(api::shard(0).open(at, shared, [&counter](api::udp_socket&, std::span<api::datagram> burst) {
+            counter += static_cast<int>(burst.size());
+        }));
+    members[1].choose_by([](const api::endpoint&, std::span<const std::byte> payload) {
+        return payload.empty() ? std::optional<std::uint32_t>() : std::to_integer<std::uint32_t>(payload[0]);
+    });
+    const descriptor from;
+    const address to("198.18.0.1", 777);
+    for (const char place : {2, 0, 2, 1, 2}) ASSERT_EQ(skua_sendto(from, &place, 1, 0, to, to.length), 1);
+    for (int i = 0; i < 5000 && got[0] + got[1] + got[2] < 5; i++) wait(1);
+    EXPECT_EQ(got[0], 1);
+    EXPECT_EQ(got[1], 1);
+    EXPECT_EQ(got[2], 3);
+    EXPECT_THROW(members[0].set_option(SOL_SKUA, SKUA_REUSEPORT_SELECT, 99), api::failure);
 }
 
 TEST(c_api_input, hands_frames_over_and_back) {

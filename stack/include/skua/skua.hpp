@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -102,6 +103,13 @@ public:
     /// Throws failure with Linux's errno.
     void connect(const endpoint& to);
     void set_option(int level, int name, int value);
+    /// The SO_REUSEPORT group of the socket asks `choose` for the place of the member that gets a datagram: members
+    /// count from 0 in the order of joining, the last takes the place of one that leaves. It is called by every shard,
+    /// at once with others, for each datagram; `payload` is its part in the first segment. Nothing, or a place that
+    /// nobody has: the five-tuple decides. Throws failure.
+    using chooser =
+        std::function<std::optional<std::uint32_t>(const endpoint& peer, std::span<const std::byte> payload)>;
+    void choose_by(chooser choose);
     endpoint local() const;
     /// Datagrams accepted, and datagrams dropped for want of buffer space. Any thread.
     std::uint64_t received() const;
@@ -135,5 +143,22 @@ private:
 
 /// The stack of this process (see skua_start, skua_start_library, skua_stop): how many shards it has.
 unsigned shard_count();
+
+// ---- Views. Any thread. ----
+
+/// The lines of Linux's /proc/net/udp (AF_INET) or /proc/net/udp6 (AF_INET6), the header first.
+std::vector<std::string> proc_net_udp(int family);
+
+/// A descriptor of a stack process, as /proc/PID/fd and fdinfo show them.
+struct descriptor_info {
+    int fd = 0;
+    std::string link;  // "socket:[17]", "anon_inode:[eventpoll]"
+    int flags = 0;     // O_RDWR, O_NONBLOCK
+    bool close_on_exec = false;
+};
+/// Numbers of the stack processes; the first is 1.
+std::vector<std::uint64_t> processes();
+/// None if there is no such process.
+std::vector<descriptor_info> descriptors(std::uint64_t process);
 
 }  // namespace skua::api
