@@ -102,7 +102,7 @@ TEST_F(proc_net_udp, tools_can_read_it) {
     ASSERT_TRUE(host.arrive(host.make(at("198.18.0.2", 9), at("198.18.0.1", 7), "queued")));
     host.hold = true;
     ASSERT_GT(s.send("on its way"), 0);
-    char local[128], remote[128], more[512];
+    char local[128], remote[128], more[513];
     int slot, local_port, remote_port, state, timer, uid, timeout;
     unsigned long rx, tx, when, retransmits, inode;
     const auto line = proc_net_udp_line(*s, 12345);
