@@ -35,7 +35,9 @@ def flags_by_folder():
                 skip = 1
             elif word not in ("-MD", "-MMD", "ccache"):
                 kept.append(word)
-        found.setdefault(source.relative_to(tree.ROOT).parent, kept)
+        # A source compiled in several ways: the one that sees most.
+        folder = source.relative_to(tree.ROOT).parent
+        found[folder] = max(found.get(folder, kept), kept, key=len)
     return found
 
 
