@@ -7,12 +7,24 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <system_error>
 #include <vector>
 
 #include "api/answer.hh"
 #include "skua/skua.h"
 
 namespace {
+
+/// A thread that waits for the kernel as well needs a descriptor for its bell. Without any left the call fails; nothing
+/// may be thrown into C.
+template <class Wait>
+int guarded(Wait&& wait) {
+    try {
+        return skua::api::answer(wait());
+    } catch (const std::system_error& e) {
+        return skua::api::failed(e.code().value());
+    }
+}
 
 using namespace skua;
 using api::answer;
@@ -52,7 +64,7 @@ bool too_many(nfds_t count) {
 int poll_until(pollfd* fds, nfds_t count, time_point deadline, const sigset_t* mask) {
     if (too_many(count)) return failed(EINVAL);
     if (fds == nullptr && count > 0) return failed(EFAULT);
-    return answer(current_process()->poll(std::span(fds, count), deadline, mask));
+    return guarded([&] { return current_process()->poll(std::span(fds, count), deadline, mask); });
 }
 
 // What select(2) means by its three sets (fs/select.c: POLLIN_SET, POLLOUT_SET, POLLEX_SET).
@@ -98,8 +110,8 @@ int epoll_wait_until(int epfd, epoll_event* events, int room, time_point deadlin
     constexpr int most = INT32_MAX / static_cast<int>(sizeof(epoll_event));
     if (room <= 0 || room > most) return failed(EINVAL);
     if (events == nullptr) return failed(EFAULT);
-    return answer(
-        current_process()->epoll_wait(epfd, std::span(events, static_cast<std::size_t>(room)), deadline, mask));
+    const std::span out(events, static_cast<std::size_t>(room));
+    return guarded([&] { return current_process()->epoll_wait(epfd, out, deadline, mask); });
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -393,6 +395,66 @@ TEST_P(c_api, a_callable_chooses_the_member) {
     EXPECT_EQ(got[1], 1);
     EXPECT_EQ(got[2], 3);
     EXPECT_THROW(members[0].set_option(SOL_SKUA, SKUA_REUSEPORT_SELECT, 99), api::failure);
+}
+
+TEST_P(c_api, options_of_our_own_choose_the_member) {
+    const int on = 1;
+    const address at("198.18.0.1", 778);
+    const descriptor first(SOCK_DGRAM | SOCK_NONBLOCK), second(SOCK_DGRAM | SOCK_NONBLOCK), alone;
+    for (const int fd : {int(first), int(second)}) {
+        ASSERT_EQ(skua_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+        ASSERT_EQ(skua_bind(fd, at, at.length), 0);
+    }
+    const auto select = [&](int fd, int how) {
+        return skua_setsockopt(fd, SOL_SKUA, SKUA_REUSEPORT_SELECT, &how, sizeof how);
+    };
+    const auto by_cookie = [&](int fd, skua_cookie c) {
+        return skua_setsockopt(fd, SOL_SKUA, SKUA_REUSEPORT_COOKIE, &c, sizeof c);
+    };
+    ASSERT_EQ(by_cookie(first, {1, 1}), 0);
+    const descriptor from;
+    const auto is_at = [&](int fd, const char* text) {
+        EXPECT_EQ(skua_sendto(from, text, 2, 0, at, at.length), 2);
+        char data[8];
+        for (int i = 0; i < 5000; i++, wait(1)) {
+            const bool here = skua_recv(fd, data, sizeof data, 0) == 2;
+            const bool there = skua_recv(fd == first ? second : first, data, sizeof data, 0) == 2;
+            if (here || there) return here;
+        }
+        return false;
+    };
+    for (const char* text : {"x\1", "y\1"}) EXPECT_TRUE(is_at(second, text));
+    for (const char* text : {"x\0", "y\0"}) EXPECT_TRUE(is_at(first, text));
+    for (const int how : {SKUA_SELECT_MODULO, SKUA_SELECT_SOURCE, SKUA_SELECT_LOCAL, SKUA_SELECT_BUCKETS}) {
+        EXPECT_EQ(select(second, how), 0);
+        const bool once = is_at(first, "zz");  // one flow: the same member each time
+        for (int i = 0; i < 4; i++) EXPECT_EQ(is_at(first, "zz"), once) << how;
+    }
+    EXPECT_EQ(select(first, SKUA_SELECT_BUCKETS), 0);  // as it is
+    expect_errno(select(first, 99), EINVAL);
+    expect_errno(select(alone, SKUA_SELECT_MODULO), EINVAL);  // no SO_REUSEPORT
+    expect_errno(by_cookie(first, {0, 3}), EINVAL);
+    expect_errno(skua_setsockopt(first, SOL_SKUA, SKUA_REUSEPORT_COOKIE, &on, 1), EINVAL);
+}
+
+TEST_P(c_api, waiting_without_a_descriptor_left_fails) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    // A thread that has not waited for the kernel yet has no bell.
+    std::thread([&] {
+        rlimit before{};
+        getrlimit(RLIMIT_NOFILE, &before);
+        const rlimit few{3, before.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &few);
+        pollfd one{ends[0], POLLIN, 0};
+        const int got = skua_poll(&one, 1, 1000);
+        const int why = errno;
+        setrlimit(RLIMIT_NOFILE, &before);
+        EXPECT_EQ(got, -1);
+        EXPECT_EQ(why, EMFILE);
+    }).join();
+    close(ends[0]);
+    close(ends[1]);
 }
 
 TEST(c_api_input, hands_frames_over_and_back) {

@@ -343,7 +343,7 @@ class Run:
             self.total.failed += 1
             self.say("build", "failed", begin)
         else:
-            self.say("build", str(self.main.directory), begin)
+            self.say("build", os.path.relpath(self.main.directory), begin)
             for suite in suites:
                 self.run_suite(suite, found.get(suite, []))
         return self.end()
