@@ -23,6 +23,8 @@ import machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKIP_EXIT_CODE = 77
+# With debug information, ccache would take the same file in another checkout for a different one.
+CCACHE = {"CCACHE_BASEDIR": str(ROOT), "CCACHE_NOHASHDIR": "1"}
 
 
 @dataclasses.dataclass
@@ -105,14 +107,15 @@ class Build:
         if targets == []:
             return
         if sys.stderr.isatty():
-            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
+            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr,
+                              env={**os.environ, **CCACHE}).returncode != 0:
                 raise BuildFailed(f"the build in {self.directory} failed")
         else:
             self._do(command)
 
     def _do(self, command, environment=None):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", env=environment)
+                              text=True, errors="replace", env={**(environment or os.environ), **CCACHE})
         if done.returncode != 0:
             raise BuildFailed(f"{' '.join(command)}\n{done.stdout[-20000:]}")
 
