@@ -132,6 +132,10 @@ struct option_access {
             s, std::make_shared<udp::cookie_selector>(where.offset, static_cast<std::uint8_t>(where.length)));
     }
 
+    static result<void> set_weight(sock& s, int v) {
+        return v < 0 || v > sock::most_weight ? fail(EINVAL) : set_control<&sock::weight>(s, v);
+    }
+
     template <int Value>
     static result<option_value> constant(sock&) {
         return option_value(Value);
@@ -268,6 +272,7 @@ const option_access::row option_access::table[] = {
     {SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, nullptr, nullptr, x::attach_classic},
     {SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, nullptr, x::detach},
     {SOL_SKUA, SKUA_REUSEPORT_SELECT, nullptr, x::select_by},
+    {SOL_SKUA, SKUA_REUSEPORT_WEIGHT, x::get_control<&udp_socket::weight>, x::set_weight},
     {SOL_SKUA, SKUA_REUSEPORT_COOKIE, nullptr, nullptr, x::select_by_cookie},
     {SOL_SOCKET, SO_RCVBUF, x::get<&sets::receive_buffer>, x::set_receive_buffer},
     {SOL_SOCKET, SO_SNDBUF, x::get<&sets::send_buffer>, x::set_send_buffer},

@@ -22,6 +22,8 @@ public:
     /// ENOMEM.
     static result<std::shared_ptr<const selector>> from_classic(std::span<const sock_filter> program);
 
+    std::string_view name() const override { return "bpf"; }
+
 private:
     struct unload {
         void operator()(rte_bpf* b) const;

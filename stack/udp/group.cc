@@ -2,6 +2,7 @@
 #include "udp/group.hh"
 
 #include <algorithm>
+#include <utility>
 
 #include "udp/selector.hh"
 #include "udp/tables.hh"
@@ -19,18 +20,22 @@ std::size_t member_table::bucket_count() const {
 }
 
 /// Bucket i of the larger table has the owner of the bucket that its flows fell into before.
-void member_table::grow_buckets(std::size_t to) {
+void member_table::grow_buckets() {
+    std::size_t to = std::max(bucket_count(), least_buckets);
+    const std::uint64_t shares = std::max<std::uint64_t>(seats_.size(), weight_);
+    while (to < shares * 2 && to < most_buckets) to *= 2;
     const std::size_t was = bucket_count();
+    if (to == was) return;
     const buckets* old = buckets_.load(std::memory_order_relaxed);
     auto bigger = std::make_unique<buckets>(to);
     for (std::size_t i = 0; i < to; i++)
         bigger->owner[i].store(old->owner[i & (was - 1)].load(std::memory_order_relaxed), std::memory_order_relaxed);
-    loads_.clear();
     for (auto& [who, s] : seats_) {
+        unrank(s);
         const auto before = s.owned;
         for (std::size_t shift = was; shift < to; shift += was)
             for (const auto b : before) s.owned.push_back(static_cast<std::uint32_t>(b + shift));
-        loads_.insert(rank(s));
+        rank(s);
     }
     buckets_.store(bigger.release(), std::memory_order_release);
     rcu_.retire(std::unique_ptr<const buckets>(old));
@@ -47,15 +52,39 @@ void member_table::grow_roster() {
     if (old) rcu_.retire(std::unique_ptr<roster>(old));
 }
 
+void member_table::rank(seat& s) {
+    if (!s.owned.empty()) givers_.insert(load::to_give(s));
+    if (s.weight != 0) takers_.insert(load::to_take(s));
+}
+
+void member_table::unrank(seat& s) {
+    if (!s.owned.empty()) givers_.erase(load::to_give(s));
+    if (s.weight != 0) takers_.erase(load::to_take(s));
+}
+
 void member_table::hand_over(seat& from, seat& to) {
-    loads_.erase(rank(from));
-    loads_.erase(rank(to));
+    unrank(from);
+    unrank(to);
     const std::uint32_t bucket = from.owned.back();
     from.owned.pop_back();
     to.owned.push_back(bucket);
-    loads_.insert(rank(from));
-    loads_.insert(rank(to));
+    rank(from);
+    rank(to);
     buckets_.load(std::memory_order_relaxed)->owner[bucket].store(to.who, std::memory_order_release);
+}
+
+/// Moves buckets to one seat, or from it, until no move would make the shares more even. The others' are.
+void member_table::settle(seat& s) {
+    while (s.weight != 0) {
+        const load most = *givers_.rbegin();
+        if (most.who == &s || !most.exceeds(load::to_take(s))) break;
+        hand_over(*most.who, s);
+    }
+    while (!s.owned.empty() && !takers_.empty()) {
+        const load least = *takers_.begin();
+        if (least.who == &s || !load::to_give(s).exceeds(least)) break;
+        hand_over(s, *least.who);
+    }
 }
 
 void member_table::note_orders() {
@@ -64,9 +93,10 @@ void member_table::note_orders() {
     last_placed_.store(*orders_.rbegin(), std::memory_order_relaxed);
 }
 
-void member_table::join(pcb& p, place_order order) {
+void member_table::join(pcb& p, place_order order, std::uint32_t weight) {
     const auto at = static_cast<std::uint32_t>(seats_.size());
-    seat& s = seats_.emplace(&p, seat{&p, order, at, {}}).first->second;
+    seat& s = seats_.emplace(&p, seat{&p, order, weight, at, {}}).first->second;
+    weight_ += weight;
     orders_.insert(order);
     note_orders();
     if (at == 0) {
@@ -76,7 +106,7 @@ void member_table::join(pcb& p, place_order order) {
         if (const buckets* old = buckets_.exchange(one.release(), std::memory_order_release))
             rcu_.retire(std::unique_ptr<const buckets>(old));
     }
-    loads_.insert(rank(s));
+    rank(s);
     roster* r = roster_.load(std::memory_order_relaxed);
     if (r == nullptr || r->capacity == at) {
         grow_roster();
@@ -86,12 +116,19 @@ void member_table::join(pcb& p, place_order order) {
     r->count.store(at + 1, std::memory_order_release);
     seat_at_.push_back(&s);
     if (at == 0) return;
+    grow_buckets();
+    settle(s);
+}
 
-    std::size_t want = std::max(bucket_count(), least_buckets);
-    while (want < seats_.size() * 2) want *= 2;
-    if (want > bucket_count()) grow_buckets(want);
-    const std::size_t share = bucket_count() / seats_.size();
-    while (s.owned.size() < share) hand_over(*std::get<seat*>(*loads_.rbegin()), s);
+void member_table::set_weight(pcb& p, std::uint32_t weight) {
+    seat& s = seats_.find(&p)->second;
+    unrank(s);
+    weight_ += weight;
+    weight_ -= std::exchange(s.weight, weight);
+    rank(s);
+    if (seats_.size() == 1) return;
+    grow_buckets();
+    settle(s);
 }
 
 void member_table::leave(pcb& p) {
@@ -99,13 +136,13 @@ void member_table::leave(pcb& p) {
     seat& s = found->second;
     orders_.erase(s.order);
     note_orders();
+    unrank(s);
+    weight_ -= std::exchange(s.weight, 0);
+    rank(s);
     if (seats_.size() > 1) {
-        while (!s.owned.empty()) {
-            // The leaver itself may be among those with fewest.
-            auto fewest = loads_.begin();
-            if (std::get<seat*>(*fewest) == &s) ++fewest;
-            hand_over(s, *std::get<seat*>(*fewest));
-        }
+        // Among members without weight the one that joined first has them all.
+        seat& heir = *seat_at_[s.at == 0 ? 1 : 0];
+        while (!s.owned.empty()) hand_over(s, takers_.empty() ? heir : *takers_.begin()->who);
         roster* r = roster_.load(std::memory_order_relaxed);
         const auto last = static_cast<std::uint32_t>(seats_.size() - 1);
         // The last takes the free place (reuseport_detach_sock).
@@ -117,62 +154,85 @@ void member_table::leave(pcb& p) {
     } else {
         seat_at_.clear();
     }
-    loads_.erase(rank(s));
+    unrank(s);
     seats_.erase(found);
 }
 
+void shard_tables::put(pcb& p, place_order order, std::int32_t shard) {
+    drop(p);
+    if (shard < 0 || shard >= static_cast<std::int32_t>(shards)) return;
+    const auto to = static_cast<std::uint8_t>(shard);
+    shard_of_[&p] = to;
+    auto& table = by_shard_[to];
+    if (!table) table = std::make_unique<member_table>(rcu_);
+    table->join(p, order, p.weight);
+    tables_[to].store(table.get(), std::memory_order_release);
+}
+
+void shard_tables::drop(pcb& p) {
+    const auto found = shard_of_.find(&p);
+    if (found == shard_of_.end()) return;
+    const auto table = by_shard_.find(found->second);
+    if (table->second->size() == 1) {
+        tables_[found->second].store(nullptr, std::memory_order_release);
+        rcu_.retire(std::move(table->second));
+        by_shard_.erase(table);
+    } else {
+        table->second->leave(p);
+    }
+    shard_of_.erase(found);
+}
+
 void group::set_selector(std::shared_ptr<const selector> s) {
+    const bool by_home = s && s->by_home();
+    if (by_home && !home_tables_) {
+        home_tables_ = std::make_unique<shard_tables>(rcu_);
+        all_.for_each([&](pcb& p) { place_by_shard(p, all_.order_of(p)); });
+        homes_.store(home_tables_.get(), std::memory_order_release);
+    }
     select_.store(s.get(), std::memory_order_release);
     std::swap(selector_, s);
     if (s) rcu_.retire([old = std::move(s)] {});
+    if (by_home || !home_tables_) return;
+    homes_.store(nullptr, std::memory_order_release);
+    rcu_.retire(std::move(home_tables_));
 }
 
 pcb* group::receiver(const lookup_key& key) const {
     const member_table& members = best_for(key.shard);
     if (const selector* const s = select_.load(std::memory_order_acquire)) {
-        if (pcb* const p = s->choose(members, key)) return p;
+        const auto* const homes = homes_.load(std::memory_order_acquire);
+        const member_table* const among = homes ? homes->at(key.shard) : &members;
+        pcb* const p = among ? s->choose(*among, key) : nullptr;
+        if (p != nullptr) return p;
         fallbacks_.fetch_add(1, std::memory_order_relaxed);
     }
     return members.pick(key.hash);
 }
 
-void group::join(pcb& p, place_order order, std::int32_t incoming_shard) {
-    all_.join(p, order);
-    set_hint(p, order, incoming_shard);
+void group::place_by_shard(pcb& p, place_order order) {
+    if (p.incoming_shard >= 0 && !hint_tables_) {
+        hint_tables_ = std::make_unique<shard_tables>(rcu_);
+        hints_.store(hint_tables_.get(), std::memory_order_release);
+    }
+    if (hint_tables_) hint_tables_->put(p, order, p.incoming_shard);
+    if (home_tables_) home_tables_->put(p, order, p.home_shard.load(std::memory_order_relaxed));
+}
+
+void group::join(pcb& p, place_order order) {
+    all_.join(p, order, p.weight);
+    place_by_shard(p, order);
+}
+
+void group::update(pcb& p, place_order order) {
+    all_.set_weight(p, p.weight);
+    place_by_shard(p, order);
 }
 
 void group::leave(pcb& p) {
-    drop_hint(p);
+    if (hint_tables_) hint_tables_->drop(p);
+    if (home_tables_) home_tables_->drop(p);
     all_.leave(p);
-}
-
-void group::set_hint(pcb& p, place_order order, std::int32_t incoming_shard) {
-    drop_hint(p);
-    if (incoming_shard < 0 || incoming_shard >= static_cast<std::int32_t>(hinted_shards)) return;
-    const auto shard = static_cast<std::uint8_t>(incoming_shard);
-    hints_of_[&p] = shard;
-    auto& table = by_hint_[shard];
-    if (!table) table = std::make_unique<member_table>(rcu_);
-    table->join(p, order);
-    if (!hint_tables_) {
-        hint_tables_ = std::make_unique<hint_tables>();
-        hints_.store(hint_tables_.get(), std::memory_order_release);
-    }
-    (*hint_tables_)[shard].store(table.get(), std::memory_order_release);
-}
-
-void group::drop_hint(pcb& p) {
-    const auto hint = hints_of_.find(&p);
-    if (hint == hints_of_.end()) return;
-    const auto table = by_hint_.find(hint->second);
-    if (table->second->size() == 1) {
-        (*hint_tables_)[hint->second].store(nullptr, std::memory_order_release);
-        rcu_.retire(std::move(table->second));
-        by_hint_.erase(table);
-    } else {
-        table->second->leave(p);
-    }
-    hints_of_.erase(hint);
 }
 
 }  // namespace skua::udp

@@ -21,8 +21,9 @@ struct lookup_key;
 /// Numbers every placing of a socket in the tables: the larger was placed later.
 using place_order = std::uint64_t;
 
-/// Sockets and the buckets that flows fall into. A join takes buckets from those that have most and touches no other; a
-/// leave gives the leaver's to those that have fewest: 1/n of the flows move. Loads differ by one bucket at most.
+/// Sockets and the buckets that flows fall into, shared out by weight (Webster's method: with equal weights no two
+/// differ by more than one bucket). A join takes buckets from those that have most for their weight and touches no
+/// other; a leave gives the leaver's to those that have least: the joiner's or leaver's share of the flows moves.
 ///
 /// One writer, any number of RCU readers.
 class member_table {
@@ -32,15 +33,19 @@ public:
     member_table(const member_table&) = delete;
     member_table& operator=(const member_table&) = delete;
 
-    /// 512 from the second member on; doubled, which moves no flow, whenever members would get fewer than two each.
-    static constexpr std::size_t least_buckets = 512;
+    /// 512 from the second member on; doubled, which moves no flow, whenever there would be fewer than two for each
+    /// unit of weight, up to the largest.
+    static constexpr std::size_t least_buckets = 512, most_buckets = 131072;
 
     // ---- writer ----
-    void join(pcb& p, place_order order);
+    void join(pcb& p, place_order order, std::uint32_t weight = 1);
+    /// A member of weight 0 has no buckets while another has weight.
+    void set_weight(pcb& p, std::uint32_t weight);
     /// A reader may still pick the leaver until readers of this moment are gone.
     void leave(pcb& p);
     std::size_t size() const { return seats_.size(); }
     std::size_t bucket_count() const;
+    place_order order_of(pcb& p) const { return seats_.at(&p).order; }
 
     // ---- readers; only while there are members ----
     /// The low bits choose, as a NIC's redirection table does, so that bucket and receive queue can be made to agree.
@@ -84,16 +89,33 @@ private:
     struct seat {
         pcb* who;
         place_order order;
+        std::uint32_t weight;
         std::uint32_t at;  // in the roster
         std::vector<std::uint32_t> owned;
     };
-    using by_load = std::set<std::tuple<std::size_t, place_order, seat*>>;
+    /// What a seat has for its weight: twice its buckets, less one (what it has to give) or more one (what it may
+    /// take), over the weight. A move from a to b is right while a has more to give than b may take.
+    struct load {
+        std::uint64_t buckets;
+        std::uint32_t weight;
+        place_order order;
+        seat* who;
+        static load to_give(seat& s) { return {2 * s.owned.size() - 1, s.weight, s.order, &s}; }
+        static load to_take(seat& s) { return {2 * s.owned.size() + 1, s.weight, s.order, &s}; }
+        bool exceeds(const load& b) const { return buckets * b.weight > b.buckets * weight; }
+        friend bool operator<(const load& a, const load& b) {
+            if (a.exceeds(b) != b.exceeds(a)) return b.exceeds(a);
+            return a.order < b.order;
+        }
+    };
 
-    void grow_buckets(std::size_t to);
+    void grow_buckets();
     void grow_roster();
+    void rank(seat& s);
+    void unrank(seat& s);
     void hand_over(seat& from, seat& to);
+    void settle(seat& s);
     void note_orders();
-    static std::tuple<std::size_t, place_order, seat*> rank(seat& s) { return {s.owned.size(), s.order, &s}; }
 
     rcu_domain& rcu_;
     std::atomic<buckets*> buckets_{nullptr};
@@ -103,8 +125,38 @@ private:
     // writer
     std::map<pcb*, seat> seats_;
     std::vector<seat*> seat_at_;  // as the roster
-    by_load loads_;
+    std::set<load> givers_;  // with buckets; the last has most to give
+    std::set<load> takers_;  // with weight; the first may take first
+    std::uint64_t weight_ = 0;
     std::set<place_order> orders_;
+};
+
+/// Members by a shard of theirs.
+class shard_tables {
+public:
+    /// Higher ones name no shard: a packet's is kept in 8 bits.
+    static constexpr std::size_t shards = 256;
+
+    explicit shard_tables(rcu_domain& rcu) : rcu_(rcu) {}
+
+    // ---- writer ----
+    /// From wherever it was; beyond the shards: nowhere.
+    void put(pcb& p, place_order order, std::int32_t shard);
+    void drop(pcb& p);
+    bool empty() const { return shard_of_.empty(); }
+
+    // ---- readers ----
+    /// nullptr: nobody is there.
+    const member_table* at(std::uint16_t shard) const {
+        return shard < shards ? tables_[shard].load(std::memory_order_acquire) : nullptr;
+    }
+
+private:
+    rcu_domain& rcu_;
+    std::array<std::atomic<member_table*>, shards> tables_{};
+    // writer
+    std::map<std::uint8_t, std::unique_ptr<member_table>> by_shard_;
+    std::map<pcb*, std::uint8_t> shard_of_;
 };
 
 /// A group. It has one entry in the lookup tables, however many members.
@@ -112,21 +164,19 @@ class group {
 public:
     /// Linux: num_socks is 16 bits.
     static constexpr std::size_t most_members = 65535;
-    /// SO_INCOMING_CPU hints beyond it name no shard: a packet's shard is kept in 8 bits.
-    static constexpr std::size_t hinted_shards = 256;
 
     group(rcu_domain& rcu, const bind_facts& facts) : facts_(facts), rcu_(rcu), all_(rcu) {}
     group(const group&) = delete;
     group& operator=(const group&) = delete;
 
-    // ---- writer ----
-    void join(pcb& p, place_order order, std::int32_t incoming_shard);
+    // ---- writer: reads the (control) fields of its members ----
+    void join(pcb& p, place_order order);
     void leave(pcb& p);
-    /// The hint of a member, anew.
-    void set_hint(pcb& p, place_order order, std::int32_t incoming_shard);
+    /// After a member's hint, weight or home was changed.
+    void update(pcb& p, place_order order);
     std::size_t size() const { return all_.size(); }
     std::size_t bucket_count() const { return all_.bucket_count(); }
-    bool hinted() const { return !hints_of_.empty(); }
+    bool hinted() const { return hint_tables_ && !hint_tables_->empty(); }
     const bind_facts& facts() const { return facts_; }
     /// nullptr: the buckets choose.
     void set_selector(std::shared_ptr<const selector> s);
@@ -140,28 +190,26 @@ public:
     /// Those that score best for a packet on this shard: the members that asked for it (SO_INCOMING_CPU), or all.
     const member_table& best_for(std::uint16_t shard) const {
         const auto* h = hints_.load(std::memory_order_acquire);
-        if (h && shard < hinted_shards)
-            if (const auto* t = (*h)[shard].load(std::memory_order_acquire)) return *t;
-        return all_;
+        const auto* t = h ? h->at(shard) : nullptr;
+        return t ? *t : all_;
     }
     bool prefers(std::uint16_t shard) const { return &best_for(shard) != &all_; }
     const member_table& all() const { return all_; }
 
 private:
-    void drop_hint(pcb& p);
-    using hint_tables = std::array<std::atomic<member_table*>, hinted_shards>;
+    void place_by_shard(pcb& p, place_order order);
 
     const bind_facts facts_;
     rcu_domain& rcu_;
     member_table all_;
-    std::atomic<hint_tables*> hints_{nullptr};
+    std::atomic<const shard_tables*> hints_{nullptr};
+    std::atomic<const shard_tables*> homes_{nullptr};  // while the selector wants them
     std::atomic<const selector*> select_{nullptr};
     mutable std::atomic<std::uint64_t> fallbacks_{0};  // raised by any shard
     // writer
     std::shared_ptr<const selector> selector_;
-    std::unique_ptr<hint_tables> hint_tables_;
-    std::map<std::uint8_t, std::unique_ptr<member_table>> by_hint_;
-    std::map<pcb*, std::uint8_t> hints_of_;
+    std::unique_ptr<shard_tables> hint_tables_;
+    std::unique_ptr<shard_tables> home_tables_;
 };
 
 }  // namespace skua::udp

@@ -3,8 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdio>
 #include <map>
 
+#include "port/toeplitz.hh"
+#include "udp/selector.hh"
 #include "udp/tables_fixture.hh"
 
 namespace skua::udp {
@@ -26,10 +30,16 @@ protected:
         const std::size_t least = table.bucket_count() / table.size();
         for (const auto& [p, n] : loads) ASSERT_TRUE(n == least || n == least + 1) << n << " of " << least;
     }
-    test_socket& join() {
+    test_socket& join(std::uint32_t weight = 1) {
         auto& s = sockets.emplace_back(ip_family::v4);
-        table.join(s, ++order);
+        table.join(s, ++order, weight);
         return s;
+    }
+    std::map<pcb*, std::size_t> loads() {
+        std::map<pcb*, std::size_t> out;
+        for (auto& s : sockets) out[&s] = 0;
+        for (auto* p : owners(table, static_cast<std::uint32_t>(table.bucket_count()))) out[p]++;
+        return out;
     }
 
     rcu_domain rcu;
@@ -117,6 +127,162 @@ TEST_F(member_table_test, an_emptied_table_can_be_filled_again) {
     auto& b = join();
     EXPECT_EQ(table.pick(5), &b);
     EXPECT_EQ(table.count(), 1u);
+}
+
+TEST_F(member_table_test, buckets_are_shared_by_weight) {
+    auto &one = join(1), &two = join(2), &five = join(5), &none = join(0);
+    EXPECT_EQ(loads(), (std::map<pcb*, std::size_t>{{&one, 64}, {&two, 128}, {&five, 320}, {&none, 0}}));
+    table.set_weight(two, 10);
+    EXPECT_EQ(loads(), (std::map<pcb*, std::size_t>{{&one, 32}, {&two, 320}, {&five, 160}, {&none, 0}}));
+    table.leave(two);
+    EXPECT_EQ(loads().at(&five), 427u);  // 5/6 of 512
+    EXPECT_EQ(loads().at(&one), 85u);
+}
+
+TEST_F(member_table_test, a_weight_that_needs_more_buckets_gets_them) {
+    auto &light = join(1), &heavy = join(1000);
+    EXPECT_EQ(table.bucket_count(), 2048u);
+    EXPECT_EQ(loads().at(&light), 2u);
+    table.set_weight(light, 1000);
+    EXPECT_EQ(table.bucket_count(), 4096u);
+    EXPECT_EQ(loads().at(&heavy), 2048u);
+}
+
+TEST_F(member_table_test, without_any_weight_the_flows_stay) {
+    auto &a = join(), &b = join(0);
+    table.set_weight(a, 0);
+    EXPECT_EQ(loads().at(&a), 512u);
+    table.leave(a);
+    EXPECT_EQ(table.pick(77), &b);
+    table.leave(b);
+    EXPECT_EQ(table.size(), 0u);
+}
+
+// Webster's method: no move of one bucket makes the shares more even; and what changes moves nobody else's buckets.
+TEST_F(member_table_test, random_weights_stay_in_proportion_and_move_least) {
+    seeded_random random{7};
+    std::map<pcb*, std::uint64_t> weights;
+    for (int step = 0; step < 400; step++) {
+        const auto before = owners(table, table.size() ? 4096 : 0);
+        pcb* changed = nullptr;
+        const auto weight = static_cast<std::uint32_t>(random.next() % 12);
+        const auto what = random.next() % 3;
+        if (weights.size() < 2 || (what == 0 && weights.size() < 40)) {
+            changed = &join(weight);
+            weights[changed] = weight;
+        } else {
+            changed = std::next(weights.begin(), static_cast<long>(random.next() % weights.size()))->first;
+            if (what == 1) {
+                table.set_weight(*changed, weight);
+                weights[changed] = weight;
+            } else {
+                table.leave(*changed);
+                weights.erase(changed);
+                sockets.remove_if([&](auto& s) { return &s == changed; });
+            }
+        }
+        if (before.empty()) continue;
+        const auto after = owners(table, 4096);
+        for (std::size_t h = 0; h < before.size(); h++)
+            if (before[h] != after[h]) {
+                ASSERT_TRUE(before[h] == changed || after[h] == changed) << step;
+            }
+        auto has = loads();
+        for (const auto& [a, wa] : weights)
+            for (const auto& [b, wb] : weights) {
+                if (wb != 0 && wa == 0) {
+                    ASSERT_EQ(has[a], 0u) << step;
+                } else if (wb != 0 && has[a] != 0) {
+                    ASSERT_LE((2 * has[a] - 1) * wb, (2 * has[b] + 1) * wa) << step;
+                }
+            }
+    }
+}
+
+/// A million flows as a NIC would hash them.
+class many_flows : public member_table_test {
+protected:
+    many_flows() {
+        seeded_random random{11};
+        std::vector<std::uint8_t> key(port::toeplitz::key_bytes);
+        for (auto& b : key) b = static_cast<std::uint8_t>(random.next());
+        const port::toeplitz hash(key);
+        flow_key flow;
+        flow.local = addr("198.18.0.1");
+        flow.local_port = test_port;
+        hashes.reserve(1'000'000);
+        while (hashes.size() < 1'000'000) {
+            const std::uint64_t bits = random.next();
+            flow.remote = ipv4_address(be32(static_cast<std::uint32_t>(bits)));
+            flow.remote_port = static_cast<std::uint16_t>(bits >> 32 | 1);
+            hashes.push_back(hash(flow));
+        }
+    }
+    /// Of the flows that fall to each member, against the buckets that it owns.
+    double chi_square() {
+        std::map<pcb*, double> got;
+        for (const auto h : hashes) got[table.pick(h)]++;
+        double sum = 0;
+        for (const auto& [p, owned] : loads()) {
+            const double expected =
+                static_cast<double>(hashes.size() * owned) / static_cast<double>(table.bucket_count());
+            sum += (got[p] - expected) * (got[p] - expected) / expected;
+        }
+        return sum;
+    }
+    template <class Pick>
+    double moved(const std::vector<pcb*>& before, Pick&& pick) {
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < hashes.size(); i++) n += pick(hashes[i]) != before[i];
+        return static_cast<double>(n) / static_cast<double>(hashes.size());
+    }
+    template <class Pick>
+    std::vector<pcb*> picks(Pick&& pick) {
+        std::vector<pcb*> out;
+        for (const auto h : hashes) out.push_back(pick(h));
+        return out;
+    }
+    std::vector<std::uint32_t> hashes;
+};
+
+// Two members differ by one bucket of 512 at most, so what is left to chance is the hash.
+TEST_F(many_flows, fall_evenly_on_2_to_64_members) {
+    join();
+    for (unsigned n = 2; n <= 64; n++) {
+        join();
+        expect_even();
+        const double freedom = n - 1;
+        // Beyond this one run in a million would fall by chance (Wilson, Hilferty 1931, at 4.75 standard deviations).
+        const double bound = freedom * std::pow(1 - 2 / (9 * freedom) + 4.75 * std::sqrt(2 / (9 * freedom)), 3);
+        ASSERT_LT(chi_square(), bound) << n << " members";
+    }
+}
+
+TEST_F(many_flows, few_move_when_a_member_joins_or_leaves) {
+    const modulo_selector modulo;
+    const auto by_bucket = [&](std::uint32_t h) { return table.pick(h); };
+    const auto by_modulo = [&](std::uint32_t h) {
+        lookup_key key;
+        key.hash = h;
+        return modulo.choose(table, key);
+    };
+    join();
+    for (const unsigned n : {2u, 3u, 4u, 5u, 8u, 13u, 16u, 32u, 48u, 64u}) {
+        while (table.size() + 1 < n) join();
+        auto buckets = picks(by_bucket), scaled = picks(by_modulo);
+        auto& joiner = join();
+        const double joined = moved(buckets, by_bucket), joined_modulo = moved(scaled, by_modulo);
+        EXPECT_LE(joined, 1.1 / n);
+        // Out of the middle, so that the last changes places.
+        buckets = picks(by_bucket), scaled = picks(by_modulo);
+        auto& leaver = n == 2 ? joiner : *std::next(sockets.begin(), n / 2);
+        table.leave(leaver);
+        const double left = moved(buckets, by_bucket), left_modulo = moved(scaled, by_modulo);
+        EXPECT_LE(left, 1.1 / n);
+        sockets.remove_if([&](auto& s) { return &s == &leaver; });
+        std::printf("%2u members: a join moves %4.1f %% of the flows (modulo %4.1f %%), a leave %4.1f %% (%4.1f %%)\n", n,
+                    100 * joined, 100 * joined_modulo, 100 * left, 100 * left_modulo);
+    }
 }
 
 class group_limit : public tables_fixture {};

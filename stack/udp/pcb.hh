@@ -18,6 +18,8 @@ struct binding;
 /// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what
 /// shards need was copied into table entries when the pcb was bound.
 struct pcb {
+    static constexpr std::uint16_t most_weight = 1000;
+
     explicit pcb(ip_family f) : family(f), local{ip_address::any(f), 0, 0}, remote{ip_address::any(f), 0, 0} {}
 
     const ip_family family;
@@ -28,6 +30,7 @@ struct pcb {
     uid_t owner = 0;                    // effective uid of the creator
     std::uint32_t device = 0;           // SO_BINDTODEVICE: ifindex or 0
     std::int32_t incoming_shard = -1;   // SO_INCOMING_CPU as a hint for the score, or -1
+    std::uint16_t weight = 1;           // its share of a group's flows, 0 to most_weight
     std::uint16_t ephemeral_first = 0;  // IP_LOCAL_PORT_RANGE: narrows the tables' range, 0 = does not
     std::uint16_t ephemeral_last = 0;
     // (control) where it stands; local.port 0 = not bound, remote.port 0 = not connected

@@ -25,17 +25,7 @@ pcb* source_selector::choose(const member_table& among, const lookup_key& key) c
     return among.pick(hash_(key.flow.remote, 0));
 }
 
-pcb* local_selector::choose(const member_table& among, const lookup_key& key) const {
-    std::uint32_t here = 0;
-    among.for_each([&](const pcb& p) { here += p.home_shard.load(std::memory_order_relaxed) == key.shard; });
-    if (here == 0) return nullptr;
-    std::uint32_t left = scaled(key.hash, here);
-    pcb* chosen = nullptr;
-    among.for_each([&](pcb& p) {
-        if (p.home_shard.load(std::memory_order_relaxed) == key.shard && left-- == 0) chosen = &p;
-    });
-    return chosen;
-}
+pcb* local_selector::choose(const member_table& among, const lookup_key& key) const { return among.pick(key.hash); }
 
 pcb* index_selector::choose(const member_table& among, const lookup_key& key) const {
     const auto place = index(key);

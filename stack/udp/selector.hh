@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "base/hash.hh"
 #include "udp/group.hh"
@@ -18,12 +19,17 @@ public:
     virtual ~selector() = default;
     /// The member for a packet, or nullptr: the buckets decide, and the group counts it.
     virtual pcb* choose(const member_table& among, const lookup_key& key) const = 0;
+    /// It chooses among the members whose home is the shard that received the packet.
+    virtual bool by_home() const { return false; }
+    /// For listings.
+    virtual std::string_view name() const = 0;
 };
 
 /// Linux's own (reuseport_select_sock): the hash scaled to the number of members. A join or leave moves most flows.
 class modulo_selector final : public selector {
 public:
     pcb* choose(const member_table& among, const lookup_key& key) const override;
+    std::string_view name() const override { return "modulo"; }
 };
 
 /// All flows of one remote address to one member.
@@ -31,6 +37,7 @@ class source_selector final : public selector {
 public:
     explicit source_selector(random_source& random) : hash_(random) {}
     pcb* choose(const member_table& among, const lookup_key& key) const override;
+    std::string_view name() const override { return "source"; }
 
 private:
     const keyed_hash hash_;
@@ -41,6 +48,8 @@ private:
 class local_selector final : public selector {
 public:
     pcb* choose(const member_table& among, const lookup_key& key) const override;
+    bool by_home() const override { return true; }
+    std::string_view name() const override { return "local"; }
 };
 
 /// One that gives the place of a member in the group (in the order of joining; the last takes the place of one that
@@ -58,6 +67,7 @@ private:
 class cookie_selector final : public index_selector {
 public:
     cookie_selector(std::uint16_t offset, std::uint8_t length) : offset_(offset), length_(length) {}
+    std::string_view name() const override { return "cookie"; }
 
 private:
     std::optional<std::uint32_t> index(const lookup_key& key) const override;
@@ -72,6 +82,7 @@ public:
     using function =
         std::function<std::optional<std::uint32_t>(const lookup_key& key, std::span<const std::byte> payload)>;
     explicit callable_selector(function call) : call_(std::move(call)) {}
+    std::string_view name() const override { return "callable"; }
 
 private:
     std::optional<std::uint32_t> index(const lookup_key& key) const override;

@@ -115,6 +115,47 @@ TEST_F(selector_test, local_members_share_what_their_shard_received) {
     EXPECT_EQ(fallbacks(), 1u);
 }
 
+TEST_F(selector_test, local_follows_members_that_come_go_and_move) {
+    ASSERT_TRUE(bound.attach(sockets.front(), std::make_shared<local_selector>()));
+    auto k = key(5);
+    k.shard = 3;
+    bound.lookup(k);
+    EXPECT_EQ(fallbacks(), 1u);  // all are at home on shard 0
+    auto& late = sockets.emplace_back(ip_family::v4);
+    late.reuse_port = true;
+    late.home_shard = 3;
+    ASSERT_TRUE(bound.bind(late, at("198.18.0.1")));
+    EXPECT_EQ(bound.lookup(k), &late);
+    late.home_shard = 2;
+    bound.refresh(late);
+    bound.lookup(k);
+    EXPECT_EQ(fallbacks(), 2u);
+    k.shard = 2;
+    EXPECT_EQ(bound.lookup(k), &late);
+    bound.unbind(late);
+    bound.lookup(k);
+    EXPECT_EQ(fallbacks(), 3u);
+    ASSERT_TRUE(bound.attach(sockets.front(), nullptr));
+    bound.lookup(k);
+    EXPECT_EQ(fallbacks(), 3u);
+    sockets.pop_back();
+}
+
+TEST_F(selector_test, a_changed_weight_holds_at_once) {
+    auto share = [&](std::size_t who) {
+        std::size_t n = 0;
+        for (std::uint32_t h = 0; h < 512; h++) n += chosen(h) == who;
+        return n;
+    };
+    EXPECT_EQ(share(0), 128u);
+    sockets.front().weight = 5;
+    bound.refresh(sockets.front());
+    EXPECT_EQ(share(0), 320u);
+    sockets.front().weight = 0;
+    bound.refresh(sockets.front());
+    EXPECT_EQ(share(0), 0u);
+}
+
 TEST_F(selector_test, a_cookie_names_the_member) {
     ASSERT_TRUE(bound.attach(sockets.front(), std::make_shared<cookie_selector>(1, 2)));
     payload(std::string_view("x\0\2y", 4));

@@ -81,8 +81,8 @@ void tables::state::enter(pcb& p, const group* known_in) {
         }
         const bool stays = g->sockets.get() == known_in;
         if (stays || g->sockets->size() < group::most_members) {
-            if (stays) g->sockets->set_hint(p, p.bound->placed_at, p.incoming_shard);
-            else g->sockets->join(p, p.bound->placed_at, p.incoming_shard);
+            if (stays) g->sockets->update(p, p.bound->placed_at);
+            else g->sockets->join(p, p.bound->placed_at);
             p.member_of = g->sockets.get();
             publish(*g, p.local.port);
             return;

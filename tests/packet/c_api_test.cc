@@ -432,6 +432,18 @@ TEST_P(c_api, options_of_our_own_choose_the_member) {
         for (int i = 0; i < 4; i++) EXPECT_EQ(is_at(first, "zz"), once) << how;
     }
     EXPECT_EQ(select(first, SKUA_SELECT_BUCKETS), 0);  // as it is
+    const auto weigh = [&](int fd, int w) { return skua_setsockopt(fd, SOL_SKUA, SKUA_REUSEPORT_WEIGHT, &w, sizeof w); };
+    for (const int light : {int(first), int(second)}) {
+        const int heavy = light == first ? second : first;
+        EXPECT_EQ(weigh(heavy, 1000), 0);
+        EXPECT_EQ(weigh(light, 0), 0);
+        EXPECT_TRUE(is_at(heavy, "ww"));
+    }
+    int weight = -1;
+    socklen_t length = sizeof weight;
+    EXPECT_EQ(skua_getsockopt(first, SOL_SKUA, SKUA_REUSEPORT_WEIGHT, &weight, &length), 0);
+    EXPECT_EQ(weight, 1000);
+    for (const int bad : {-1, 1001}) expect_errno(weigh(first, bad), EINVAL);
     expect_errno(select(first, 99), EINVAL);
     expect_errno(select(alone, SKUA_SELECT_MODULO), EINVAL);  // no SO_REUSEPORT
     expect_errno(by_cookie(first, {0, 3}), EINVAL);

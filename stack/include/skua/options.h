@@ -24,4 +24,8 @@ struct skua_cookie {
     uint16_t length; /* of the number, big-endian: 1, 2 or 4 bytes */
 };
 
+/* This socket's share of its group's flows beside the others', where buckets choose: an int from 0 to 1000, at first 1.
+ * With 0 it gets no flow while another member has more. Errors: EINVAL out of range. */
+#define SKUA_REUSEPORT_WEIGHT 3
+
 #endif
