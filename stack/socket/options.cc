@@ -327,8 +327,8 @@ result<void> udp_socket::getsockopt(int level, int name, void* value, socklen_t*
     if (static_cast<int>(*length) < 0) return fail(EINVAL);
     const auto* option = option_access::find(level, name);
     // ip_getsockopt says so of every level that is not its own.
-    const bool known_level =
-        level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_UDP || family == ip_family::v6;
+    const bool known_level = level == SOL_SOCKET || level == SOL_SKUA || level == IPPROTO_IP || level == IPPROTO_UDP ||
+                             family == ip_family::v6;
     if (!known_level) return fail(EOPNOTSUPP);
     if (option == nullptr || option->get == nullptr) return fail(ENOPROTOOPT);
     if (level == SOL_SOCKET && name == SO_BINDTODEVICE && *length < IFNAMSIZ && current_device() != 0)
