@@ -218,6 +218,9 @@ public:
         out[1].in_group = true;
         return out;
     }
+    std::vector<group_report> groups() override {
+        return {{{*ip_address::parse("198.18.0.1"), 53}, "", "flows", 3, 512, 1, {{"assured", 7}}}};
+    }
     std::vector<port_report> ports() override { return {{0, "net_null0", "net_null", true, 10000, 2}}; }
     std::vector<interface_report> interfaces() override {
         return {
@@ -298,6 +301,9 @@ TEST(child, answers_telemetry) {
     EXPECT_THAT(sockets, Not(HasSubstr("\"40\":{")));
     EXPECT_THAT(client.ask("/skua/sockets,80"), testing::AllOf(HasSubstr("\"99\":{"), testing::EndsWith("}}}")));
     EXPECT_THAT(client.ask("/skua/sockets,x"), Not(HasSubstr("total")));
+    EXPECT_EQ(client.ask("/skua/groups"),
+              "{\"/skua/groups\":{\"total\":1,\"0\":{\"local\":\"198.18.0.1:53\",\"device\":\"\",\"chooser\":\"flows\","
+              "\"members\":3,\"buckets\":512,\"fallbacks\":1,\"assured\":7}}}");
     EXPECT_THAT(client.ask("/skua/ports"), HasSubstr("\"driver\":\"net_null\",\"link\":\"up\",\"speed_mbps\":10000"));
     EXPECT_THAT(client.ask("/skua/interfaces"),
                 HasSubstr("\"addresses\":[\"198.18.0.1/24\",\"2001:db8::1/64 tentative\"]"));

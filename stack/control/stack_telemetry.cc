@@ -3,7 +3,10 @@
 
 #include <rte_ethdev.h>
 
+#include <set>
+
 #include "sockfs/proc_net.hh"
+#include "udp/selector.hh"
 
 namespace skua::control {
 
@@ -86,7 +89,30 @@ std::vector<socket_report> stack_telemetry::sockets() {
         r.drops = s.dropped_count();
         r.owner = p.owner;
         r.in_group = p.reuse_port;
+        r.weight = p.weight;
         all.push_back(r);
+    });
+    return all;
+}
+
+std::vector<group_report> stack_telemetry::groups() {
+    std::vector<group_report> all;
+    std::set<const udp::group*> seen;
+    const rcu_domain::read_guard reading(stack_.rcu());
+    stack_.tables().for_all([&](const udp::pcb& p) {
+        if (p.member_of == nullptr || !seen.insert(p.member_of).second) return;
+        const udp::group& g = *p.member_of;
+        const auto& selector = g.chosen_by();
+        group_report r;
+        r.local = p.local;
+        r.device = interface_name(g.facts().device);
+        r.chooser = selector ? selector->name() : "buckets";
+        r.members = g.size();
+        r.buckets = g.bucket_count();
+        r.fallbacks = g.fallbacks();
+        if (selector)
+            for (const auto& [name, count] : selector->counters()) r.counters.emplace_back(name, count);
+        all.push_back(std::move(r));
     });
     return all;
 }

@@ -15,6 +15,7 @@ public:
     counters_snapshot counters() override;
     std::vector<shard_report> shards() override;
     std::vector<socket_report> sockets() override;
+    std::vector<group_report> groups() override;
     std::vector<port_report> ports() override;
     std::vector<interface_report> interfaces() override;
     std::vector<neighbour_report> neighbours() override;

@@ -57,6 +57,13 @@ void fill(dictionary& d, const socket_report& s) {
         .add("device", s.device);
     d.add("shard", s.shard).add("rx_queue_bytes", s.rx_queue_bytes).add("rx_queue_packets", s.rx_queue_packets);
     d.add("tx_queue_bytes", s.tx_queue_bytes).add("drops", s.drops).add("owner", s.owner).add("group", s.in_group);
+    d.add("weight", s.weight);
+}
+
+void fill(dictionary& d, const group_report& g) {
+    d.add("local", g.local.to_string()).add("device", g.device).add("chooser", g.chooser);
+    d.add("members", g.members).add("buckets", g.buckets).add("fallbacks", g.fallbacks);
+    for (const auto& [name, count] : g.counters) d.add(name.c_str(), count);
 }
 
 void fill(dictionary& d, const port_report& p) {
@@ -182,6 +189,8 @@ void register_commands() {
                                "Shards. Parameters: first row");
     rte_telemetry_register_cmd("/skua/sockets", command<rows<&telemetry_source::sockets>>,
                                "Sockets. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/groups", command<rows<&telemetry_source::groups>>,
+                               "SO_REUSEPORT groups. Parameters: first row");
     rte_telemetry_register_cmd("/skua/ports", command<rows<&telemetry_source::ports>>, "Ports. Parameters: first row");
     rte_telemetry_register_cmd("/skua/interfaces", command<rows<&telemetry_source::interfaces>>,
                                "Interfaces. Parameters: first row");

@@ -2,7 +2,7 @@
 //
 //   /skua/drops        reasons with the packets dropped for them, all shards together
 //   /skua/mib,GROUP    Ip, Icmp, Udp, Ip6, Icmp6 or Udp6; without a group, all: "IpInReceives"
-//   /skua/shards, /skua/sockets, /skua/ports, /skua/interfaces, /skua/neighbours
+//   /skua/shards, /skua/sockets, /skua/groups, /skua/ports, /skua/interfaces, /skua/neighbours
 //                      {"total": n, "0": {…}, "1": {…}}: 40 rows at a time; ",40" goes on from there
 //   /skua/processes    the stack processes; /skua/descriptors,ID: the descriptors of one
 //   /skua/proc/net/udp, /skua/proc/net/udp6
@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/address.hh"
@@ -40,6 +41,18 @@ struct socket_report {
     std::uint64_t drops = 0;
     std::uint32_t owner = 0;  // uid
     bool in_group = false;    // SO_REUSEPORT
+    unsigned weight = 1;      // in its group
+};
+
+/// Sockets that share an address and port by SO_REUSEPORT.
+struct group_report {
+    endpoint local;
+    std::string device;
+    std::string chooser;  // "buckets", or its selector's name
+    std::size_t members = 0;
+    std::size_t buckets = 0;
+    std::uint64_t fallbacks = 0;  // packets that the selector had no answer for
+    std::vector<std::pair<std::string, std::uint64_t>> counters;  // of the selector
 };
 
 struct port_report {
@@ -92,6 +105,7 @@ public:
     virtual counters_snapshot counters() = 0;
     virtual std::vector<shard_report> shards() = 0;
     virtual std::vector<socket_report> sockets() = 0;
+    virtual std::vector<group_report> groups() = 0;
     virtual std::vector<port_report> ports() = 0;
     virtual std::vector<interface_report> interfaces() = 0;
     virtual std::vector<neighbour_report> neighbours() = 0;

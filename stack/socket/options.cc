@@ -4,12 +4,15 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/random.hh"
 #include "net/ip_output.hh"
@@ -41,6 +44,17 @@ std::int32_t doubled(int asked, std::int32_t smallest) {
 /// A negative size counts as a huge one.
 int capped(int asked, std::int32_t most) {
     return static_cast<int>(std::min(static_cast<std::uint32_t>(asked), static_cast<std::uint32_t>(most)));
+}
+
+/// The whole of an ordinary file. Errors: EBADF; EINVAL no such file, empty, or longer than any program; EIO.
+result<std::vector<std::byte>> read_object(int fd) {
+    constexpr off_t longest = 1 << 20;
+    struct stat facts {};
+    if (fstat(fd, &facts) != 0) return fail(errno);
+    if (!S_ISREG(facts.st_mode) || facts.st_size == 0 || facts.st_size > longest) return fail(EINVAL);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(facts.st_size));
+    if (pread(fd, bytes.data(), bytes.size(), 0) != facts.st_size) return fail(EIO);
+    return bytes;
 }
 
 }  // namespace
@@ -98,8 +112,9 @@ struct option_access {
         return {};
     }
     // ---- how a SO_REUSEPORT group chooses ----
-    /// As sk_reuseport_attach_filter.
+    /// As reuseport_attach_filter.
     static result<void> attach_classic(sock& s, std::span<const std::byte> value) {
+        if (s.settings_.filter_locked) return fail(EPERM);
         sock_fprog program;
         if (value.size() != sizeof program) return fail(EINVAL);
         std::memcpy(&program, value.data(), sizeof program);
@@ -107,6 +122,28 @@ struct option_access {
         auto made = udp::bpf_selector::from_classic({program.filter, program.len});
         if (!made) return fail(made.error().code);
         return s.host_.tables().attach(s, std::move(*made));
+    }
+    /// As reuseport_attach_bpf, but that the program itself is given, or a file with it.
+    static result<void> attach_extended(sock& s, std::span<const std::byte> value) {
+        if (s.settings_.filter_locked) return fail(EPERM);
+        std::vector<std::byte> file;
+        if (value.size() == sizeof(int)) {
+            int fd = -1;
+            std::memcpy(&fd, value.data(), sizeof fd);
+            const auto read = read_object(fd);
+            if (!read) return fail(read.error().code);
+            file = *read;
+            value = file;
+        }
+        auto made = udp::bpf_selector::from_extended(value);
+        if (!made) return fail(made.error().code);
+        return s.host_.tables().attach(s, std::move(*made));
+    }
+    /// Once set it stays (sk_setsockopt).
+    static result<void> lock_filter(sock& s, int v) {
+        if (v == 0 && s.settings_.filter_locked) return fail(EPERM);
+        s.settings_.filter_locked = v != 0;
+        return {};
     }
     static result<void> detach(sock& s, int) { return s.host_.tables().attach(s, nullptr); }
     static result<void> select_by(sock& s, int how) {
@@ -270,6 +307,8 @@ const option_access::row option_access::table[] = {
     {SOL_SOCKET, SO_INCOMING_CPU, x::get_control<&udp_socket::incoming_shard>,
      x::set_control<&udp_socket::incoming_shard>},
     {SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, nullptr, nullptr, x::attach_classic},
+    {SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, nullptr, nullptr, x::attach_extended},
+    {SOL_SOCKET, SO_LOCK_FILTER, x::get<&sets::filter_locked>, x::lock_filter},
     {SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, nullptr, x::detach},
     {SOL_SKUA, SKUA_REUSEPORT_SELECT, nullptr, x::select_by},
     {SOL_SKUA, SKUA_REUSEPORT_WEIGHT, x::get_control<&udp_socket::weight>, x::set_weight},

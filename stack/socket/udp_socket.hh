@@ -179,7 +179,7 @@ private:
     struct settings {
         std::atomic<std::int32_t> receive_buffer, send_buffer;                // bytes
         std::atomic<nanoseconds::rep> receive_timeout{-1}, send_timeout{-1};  // -1: none
-        std::atomic<bool> broadcast{false}, cork{false};
+        std::atomic<bool> broadcast{false}, cork{false}, filter_locked{false};
         std::atomic<std::uint8_t> tos{0}, traffic_class{0};
         std::atomic<std::int16_t> ttl{-1}, unicast_hops{-1};  // -1: the default
         std::atomic<std::uint8_t> pmtu_v4, pmtu_v6;           // IP_PMTUDISC_*

@@ -1,7 +1,8 @@
-// Classic BPF made ready for librte_bpf.
+// BPF made ready for librte_bpf.
 //
-// librte_bpf knows no ancillary loads. So a program sees a datagram with a few words in front of it, which hold what
-// they would have loaded: loads of the packet are moved behind these words, ancillary ones and the length into them.
+// librte_bpf knows no ancillary loads. So a classic program sees a datagram with a few words in front of it, which hold
+// what they would have loaded: loads of the packet are moved behind these words, ancillary ones and the length into
+// them.
 #include "udp/bpf_selector.hh"
 
 #include <pcap/bpf.h>
@@ -15,6 +16,8 @@
 #include <vector>
 
 #include "base/byte_order.hh"
+#include "udp/bpf_context.hh"
+#include "udp/bpf_elf.hh"
 #include "udp/tables.hh"
 
 namespace skua::udp {
@@ -99,9 +102,15 @@ struct converted_delete {
 
 void bpf_selector::unload::operator()(rte_bpf* b) const { rte_bpf_destroy(b); }
 
-bpf_selector::bpf_selector(handle program) : program_(std::move(program)) {
+bpf_selector::bpf_selector(handle program, language l) : program_(std::move(program)), language_(l) {
     rte_bpf_jit jit{};
     if (rte_bpf_get_jit(program_.get(), &jit) == 0) native_ = jit.func;
+}
+
+result<std::shared_ptr<const selector>> bpf_selector::load(const rte_bpf_prm& what, language l) {
+    handle loaded(rte_bpf_load(&what));
+    if (!loaded) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
+    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded), l));
 }
 
 result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<const sock_filter> program) {
@@ -115,13 +124,37 @@ result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<con
     const bpf_program whole{static_cast<unsigned>(moved.size()), moved.data()};
     const std::unique_ptr<rte_bpf_prm, converted_delete> converted(convert(whole));
     if (!converted) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
-    handle loaded(rte_bpf_load(converted.get()));
-    if (!loaded) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
-    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded)));
+    return load(*converted, language::classic);
+}
+
+result<std::shared_ptr<const selector>> bpf_selector::from_extended(std::span<const std::byte> program) {
+    if (is_elf(program)) {
+        const auto inside = program_in_elf(program);
+        if (!inside) return fail(inside.error().code);
+        program = *inside;
+    }
+    if (program.empty() || program.size() % sizeof(ebpf_insn) != 0) return fail(EINVAL);
+    std::vector<ebpf_insn> instructions(program.size() / sizeof(ebpf_insn));
+    if (instructions.size() > BPF_MAXINSNS) return fail(E2BIG);
+    std::memcpy(instructions.data(), program.data(), program.size());
+    if (const auto bound = bind_context(instructions); !bound) return fail(bound.error().code);
+    rte_bpf_prm what{};
+    what.ins = instructions.data();
+    what.nb_ins = static_cast<std::uint32_t>(instructions.size());
+    what.prog_arg = {RTE_BPF_ARG_PTR_MBUF, sizeof(bpf_context), RTE_MBUF_DEFAULT_BUF_SIZE};
+    return load(what, language::extended);
+}
+
+std::uint64_t bpf_selector::run(void* context) const {
+    return native_ ? native_(context) : rte_bpf_exec(program_.get(), context);
 }
 
 std::optional<std::uint32_t> bpf_selector::index(const lookup_key& key) const {
     if (key.packet == nullptr || key.packet->data_len < key.payload) return {};
+    if (language_ == language::extended) {
+        bpf_context context(key);
+        return static_cast<std::uint32_t>(run(&context));
+    }
     // The datagram again, from its payload on, behind a segment with the words.
     rte_mbuf payload = *key.packet;
     payload.data_off = static_cast<std::uint16_t>(payload.data_off + key.payload);
@@ -135,7 +168,7 @@ std::optional<std::uint32_t> bpf_selector::index(const lookup_key& key) const {
     front.nb_segs = static_cast<std::uint16_t>(payload.nb_segs + 1);
     front.pkt_len = length + static_cast<std::uint32_t>(sizeof words);
     front.next = &payload;
-    return static_cast<std::uint32_t>(native_ ? native_(&front) : rte_bpf_exec(program_.get(), &front));
+    return static_cast<std::uint32_t>(run(&front));
 }
 
 }  // namespace skua::udp

@@ -1,8 +1,9 @@
-// A BPF program that names the member of a SO_REUSEPORT group (SO_ATTACH_REUSEPORT_CBPF), run by librte_bpf.
+// A BPF program that names the member of a SO_REUSEPORT group (SO_ATTACH_REUSEPORT_CBPF, _EBPF), run by librte_bpf.
 #pragma once
 
 #include <linux/filter.h>
 
+#include <cstddef>
 #include <memory>
 #include <span>
 
@@ -10,6 +11,7 @@
 #include "udp/selector.hh"
 
 struct rte_bpf;
+struct rte_bpf_prm;
 
 namespace skua::udp {
 
@@ -21,6 +23,11 @@ public:
     /// SKF_AD_IFINDEX. Errors, as Linux: EINVAL no instructions, more than 4,096, or a program that is not sound;
     /// ENOMEM.
     static result<std::shared_ptr<const selector>> from_classic(std::span<const sock_filter> program);
+    /// From extended BPF, as of Linux's type BPF_PROG_TYPE_SOCKET_FILTER: an ELF object or an array of instructions. It
+    /// may read the fields of struct __sk_buff that bpf_context has, and load from the payload. There are no maps,
+    /// helpers and loops. Errors, as of bpf(2): E2BIG more than 4,096 instructions; EINVAL not sound; EACCES see
+    /// bind_context; ENOMEM.
+    static result<std::shared_ptr<const selector>> from_extended(std::span<const std::byte> program);
 
     std::string_view name() const override { return "bpf"; }
 
@@ -29,10 +36,14 @@ private:
         void operator()(rte_bpf* b) const;
     };
     using handle = std::unique_ptr<rte_bpf, unload>;
-    explicit bpf_selector(handle program);
+    enum class language : std::uint8_t { classic, extended };
+    bpf_selector(handle program, language l);
+    static result<std::shared_ptr<const selector>> load(const rte_bpf_prm& what, language l);
+    std::uint64_t run(void* context) const;
     std::optional<std::uint32_t> index(const lookup_key& key) const override;
 
     const handle program_;
+    const language language_;
     std::uint64_t (*native_)(void*) = nullptr;
 };
 

@@ -7,6 +7,8 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/hash.hh"
 #include "udp/group.hh"
@@ -23,6 +25,8 @@ public:
     virtual bool by_home() const { return false; }
     /// For listings.
     virtual std::string_view name() const = 0;
+    /// What it counts, by name; for listings.
+    virtual std::vector<std::pair<std::string_view, std::uint64_t>> counters() const { return {}; }
 };
 
 /// Linux's own (reuseport_select_sock): the hash scaled to the number of members. A join or leave moves most flows.

@@ -2,70 +2,13 @@
 #include "udp/selector.hh"
 
 #include <gtest/gtest.h>
-#include <rte_mbuf.h>
 
-#include <cstring>
 #include <map>
 
-#include "packet/packet.hh"
-#include "packet/pool.hh"
-#include "udp/bpf_selector.hh"
-#include "udp/tables_fixture.hh"
+#include "udp/selector_fixture.hh"
 
 namespace skua::udp {
 namespace {
-
-class selector_test : public testing::Test {
-protected:
-    selector_test() { SetUpGroup(4); }
-    void SetUpGroup(int n) {
-        for (int i = 0; i < n; i++) join();
-    }
-    test_socket& join() {
-        auto& s = sockets.emplace_back(ip_family::v4);
-        s.reuse_port = true;
-        EXPECT_TRUE(bound.bind(s, at("198.18.0.1")));
-        return s;
-    }
-    ~selector_test() override {
-        for (auto& s : sockets) bound.unbind(s);
-    }
-    static endpoint at(std::string_view address) { return {*ip_address::parse(address), test_port, 0}; }
-    lookup_key key(std::uint32_t hash = 0) {
-        lookup_key k = packet_to("198.18.0.1", test_port, hash);
-        k.packet = datagram.get();
-        k.payload = 28;
-        return k;
-    }
-    /// A datagram with 28 bytes of headers and this payload.
-    void payload(std::string_view bytes) {
-        datagram = packet::allocate(pool.get(), static_cast<std::uint32_t>(28 + bytes.size()));
-        packet::write(datagram, 28, std::as_bytes(std::span(bytes)));
-    }
-    std::size_t place(pcb* p) const {
-        std::size_t i = 0;
-        for (const auto& s : sockets) {
-            if (&s == p) return i;
-            i++;
-        }
-        return ~std::size_t(0);
-    }
-    std::size_t chosen(std::uint32_t hash = 0) { return place(bound.lookup(key(hash))); }
-    std::uint64_t fallbacks() { return sockets.front().member_of->fallbacks(); }
-    int attach_classic(std::vector<sock_filter> program) {
-        auto made = bpf_selector::from_classic(program);
-        if (!made) return made.error().code;
-        const auto ok = bound.attach(sockets.front(), *made);
-        return ok ? 0 : ok.error().code;
-    }
-
-    packet::pool pool = *packet::make_pool("selector", 63, 2048, SOCKET_ID_ANY, 0);
-    rcu_domain rcu;
-    seeded_random random{1};
-    tables bound{rcu, random};
-    std::list<test_socket> sockets;
-    packet::packet datagram;
-};
 
 TEST_F(selector_test, modulo_scales_the_hash) {
     ASSERT_TRUE(bound.attach(sockets.front(), std::make_shared<modulo_selector>()));
@@ -205,54 +148,6 @@ TEST_F(selector_test, is_for_sockets_with_reuse_port) {
     ASSERT_TRUE(bound.bind(early, {*ip_address::parse("198.18.0.2"), 99, 0}));
     EXPECT_NE(early.member_of->chosen_by(), nullptr);
     bound.unbind(early);
-}
-
-TEST_F(selector_test, classic_bpf_returns_a_place) {
-    ASSERT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 1), BPF_STMT(BPF_RET | BPF_A, 0)}), 0);
-    payload(std::string_view("x\3", 2));
-    EXPECT_EQ(chosen(), 3u);
-    payload(std::string_view("x\1", 2));
-    EXPECT_EQ(chosen(), 1u);
-    payload("x");  // a load beyond the end ends the program with 0
-    EXPECT_EQ(chosen(0xffffffff), 0u);
-    EXPECT_EQ(fallbacks(), 0u);
-    payload(std::string_view("x\4", 2));
-    EXPECT_LT(chosen(), 4u);
-    EXPECT_EQ(fallbacks(), 1u);
-}
-
-TEST_F(selector_test, classic_bpf_sees_shard_length_and_hash) {
-    payload("abc");
-    ASSERT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_CPU)),
-                              BPF_STMT(BPF_RET | BPF_A, 0)}),
-              0);
-    auto k = key();
-    k.shard = 2;
-    EXPECT_EQ(place(bound.lookup(k)), 2u);
-    ASSERT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0), BPF_STMT(BPF_RET | BPF_A, 0)}), 0);
-    EXPECT_EQ(chosen(), 3u);
-    ASSERT_EQ(
-        attach_classic({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_RXHASH)),
-                        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, 4), BPF_STMT(BPF_RET | BPF_A, 0)}),
-        0);
-    EXPECT_EQ(chosen(1001), 1u);
-    // Indirect: the byte at the offset that the first byte gives.
-    payload(std::string_view("\2x\3", 3));
-    ASSERT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), BPF_STMT(BPF_MISC | BPF_TAX, 0),
-                              BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0), BPF_STMT(BPF_RET | BPF_A, 0)}),
-              0);
-    EXPECT_EQ(chosen(), 3u);
-}
-
-TEST_F(selector_test, unsound_programs_are_refused) {
-    EXPECT_EQ(attach_classic({}), EINVAL);
-    EXPECT_EQ(attach_classic(std::vector<sock_filter>(4097, BPF_STMT(BPF_RET | BPF_K, 0))), EINVAL);
-    EXPECT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_IMM, 1)}), EINVAL) << "no end";
-    EXPECT_EQ(attach_classic({BPF_JUMP(BPF_JMP | BPF_JA, 5, 0, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
-    EXPECT_EQ(attach_classic({BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
-    EXPECT_EQ(attach_classic({BPF_STMT(BPF_ALU | BPF_DIV | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
-    EXPECT_EQ(attach_classic({BPF_STMT(BPF_ST, BPF_MEMWORDS), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
-    EXPECT_EQ(attach_classic({BPF_STMT(0xffff, 0), BPF_STMT(BPF_RET | BPF_K, 0)}), EINVAL);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -432,7 +433,19 @@ TEST_P(c_api, options_of_our_own_choose_the_member) {
         for (int i = 0; i < 4; i++) EXPECT_EQ(is_at(first, "zz"), once) << how;
     }
     EXPECT_EQ(select(first, SKUA_SELECT_BUCKETS), 0);  // as it is
-    const auto weigh = [&](int fd, int w) { return skua_setsockopt(fd, SOL_SKUA, SKUA_REUSEPORT_WEIGHT, &w, sizeof w); };
+    // Extended BPF that returns 1, as bytes and in a file.
+    const std::uint64_t program[] = {0x1000000b7, 0x95};
+    ASSERT_EQ(skua_setsockopt(first, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, program, sizeof program), 0);
+    for (int i = 0; i < 4; i++) EXPECT_TRUE(is_at(second, "bb"));
+    const int file = memfd_create("program", 0);
+    ASSERT_EQ(write(file, program, sizeof program), ssize_t(sizeof program));
+    ASSERT_EQ(skua_setsockopt(second, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &file, sizeof file), 0);
+    for (int i = 0; i < 4; i++) EXPECT_TRUE(is_at(second, "ff"));
+    close(file);
+    EXPECT_EQ(select(first, SKUA_SELECT_BUCKETS), 0);
+    const auto weigh = [&](int fd, int w) {
+        return skua_setsockopt(fd, SOL_SKUA, SKUA_REUSEPORT_WEIGHT, &w, sizeof w);
+    };
     for (const int light : {int(first), int(second)}) {
         const int heavy = light == first ? second : first;
         EXPECT_EQ(weigh(heavy, 1000), 0);

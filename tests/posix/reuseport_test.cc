@@ -1,4 +1,5 @@
 // SO_REUSEPORT groups that choose by a BPF program (SO_ATTACH_REUSEPORT_CBPF).
+#include <fcntl.h>
 #include <linux/filter.h>
 
 #include "posix/posix.hh"
@@ -128,6 +129,39 @@ TEST_P(reuseport_bpf, detach) {
     ASSERT_EQ(attach(members[0], first_byte), 0);
     EXPECT_EQ(detach(members[1]), 0);
     expect_errno(detach(members[1]), ENOENT);
+}
+
+TEST_P(reuseport_bpf, a_locked_filter_stays) {
+    join(2);
+    int locked = -1;
+    socklen_t length = sizeof locked;
+    ASSERT_EQ(getsockopt(members[0], SOL_SOCKET, SO_LOCK_FILTER, &locked, &length), 0);
+    EXPECT_EQ(locked, 0);
+    set_option(members[0], SOL_SOCKET, SO_LOCK_FILTER, 0);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    set_option(members[0], SOL_SOCKET, SO_LOCK_FILTER, 1);
+    ASSERT_EQ(getsockopt(members[0], SOL_SOCKET, SO_LOCK_FILTER, &locked, &length), 0);
+    EXPECT_EQ(locked, 1);
+    expect_errno(attach(members[0], first_byte), EPERM);
+    const int descriptor = -1, off = 0;
+    expect_errno(setsockopt(members[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &descriptor, sizeof descriptor), EPERM);
+    expect_errno(setsockopt(members[0], SOL_SOCKET, SO_LOCK_FILTER, &off, sizeof off), EPERM);
+    set_option(members[0], SOL_SOCKET, SO_LOCK_FILTER, 1);
+    // Of the socket, not of the group; and taking the program away is not guarded.
+    EXPECT_EQ(attach(members[1], first_byte), 0);
+    EXPECT_EQ(detach(members[0]), 0);
+}
+
+TEST_P(reuseport_bpf, descriptors_that_hold_no_program_are_refused) {
+    join(2);
+    const auto attach_descriptor = [&](int fd) {
+        return setsockopt(members[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &fd, sizeof fd);
+    };
+    expect_errno(attach_descriptor(-1), EBADF);
+    const int file = open("/dev/null", O_RDONLY);
+    expect_errno(attach_descriptor(file), EINVAL);
+    close(file);
+    expect_errno(setsockopt(members[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, "ab", 2), EINVAL);
 }
 
 TEST_P(reuseport_bpf, unsound_programs_are_refused) {

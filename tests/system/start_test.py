@@ -230,6 +230,9 @@ class TelemetryTest(WorldTest):
         self.assert_ping(SERVER6)
         sockets = {row["local"] for row in self.world.server.rows("/skua/sockets")}
         self.assertEqual(sockets, {"0.0.0.0:7", "[::]:7", "0.0.0.0:9", "[::]:9"})
+        groups = self.world.server.rows("/skua/groups")
+        self.assertEqual({g["local"] for g in groups}, sockets)
+        self.assertEqual({(g["chooser"], g["members"], g["fallbacks"]) for g in groups}, {("buckets", 1, 0)})
         (port,) = self.world.server.rows("/skua/ports")
         self.assertEqual((port["device"], port["driver"]), ("net_tap0", "net_tap"))
         self.assertGreater(port["rx_packets"], 0)

@@ -6,6 +6,13 @@
 
 #define SOL_SKUA 0x534b
 
+/* Where Linux takes the descriptor of a loaded program, SO_ATTACH_REUSEPORT_EBPF (level SOL_SOCKET) takes the program:
+ * an ELF object in memory, an array of struct bpf_insn, or an int, the descriptor of a file that holds one of them. It
+ * reads struct __sk_buff (len, queue_mapping: the shard, protocol, ifindex, ingress_ifindex, hash, family, addresses
+ * and ports; pkt_type, mark and priority are 0) and, by loads from the packet, the payload; it returns the place of a
+ * member. There are no maps, helpers or loops. Errors beside Linux's for the option: those of bpf(2), EACCES, EINVAL,
+ * E2BIG. */
+
 /* How the SO_REUSEPORT group of a socket chooses among its members (an int, one of the values below). Set before bind,
  * it holds for the group that the socket begins. Errors: EINVAL no SO_REUSEPORT, or no such value. */
 #define SKUA_REUSEPORT_SELECT 1
