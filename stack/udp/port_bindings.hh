@@ -38,6 +38,7 @@ struct binding {
     place_order placed_at = 0;     // decides between equal scores; anew when connect() or its end changes the address
     place_order connected_at = 0;  // decides between sockets with one peer
     bind_set* set = nullptr;
+    bool with_option = false;  // it had SO_REUSEPORT when it was bound
     candidate* entry = nullptr;  // nullptr: the group's stands for it
 };
 

@@ -110,7 +110,7 @@ void tables::state::leave(std::uint16_t port, candidate* entry, group* was_in, p
 
 void tables::state::put(pcb& p, std::uint16_t port) {
     p.local.port = port;
-    p.bound = new binding{.bound_at = last_order + 1, .placed_at = last_order + 1};
+    p.bound = new binding{.bound_at = last_order + 1, .placed_at = last_order + 1, .with_option = p.reuse_port};
     ++last_order;
     if (!ports[port]) ports[port] = std::make_unique<port_bindings>();
     enter(p, nullptr);
@@ -229,6 +229,8 @@ void tables::refresh(pcb& p) {
 result<void> tables::attach(pcb& p, std::shared_ptr<const selector> s) {
     const std::lock_guard hold(state_->lock);
     if (p.bound != nullptr && p.member_of == nullptr) return fail(EINVAL);
+    // Who got the option after it was bound begins no group: the next to come does (reuseport_attach_prog).
+    if (p.bound != nullptr && !p.bound->with_option && p.member_of->size() == 1) return fail(EINVAL);
     if (p.bound == nullptr && !p.reuse_port) return fail(EINVAL);
     const auto& before = p.member_of ? p.member_of->chosen_by() : p.selects;
     if (!s && !before) return fail(ENOENT);

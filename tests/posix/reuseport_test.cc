@@ -175,4 +175,54 @@ TEST_P(reuseport_bpf, unsound_programs_are_refused) {
     expect_errno(setsockopt(members[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &wrong_size, sizeof wrong_size), EINVAL);
 }
 
+// A member that connects leaves the group, and gets only its peer's datagrams.
+TEST_P(reuseport_bpf, a_connected_member_leaves_its_place_to_the_last) {
+    join(3);
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    const descriptor peer = bound(family());
+    const name at = local_name(peer);
+    granted(connect(members[1], at, at.length));
+    expect_at(2, numbered(1));
+    expect_at(0, numbered(0));
+    // From its peer.
+    const name group = local_name(members[0]);
+    granted(connect(peer, group, group.length));
+    deliver(peer, numbered(0));
+    char data[16];
+    EXPECT_EQ(recv(members[1], data, sizeof data, MSG_DONTWAIT), 2);
+    // Named for a stranger's datagram, it does not get it.
+    const descriptor stranger = connected(members[0]);
+    deliver(stranger, numbered(2));
+    EXPECT_EQ(recv(members[1], data, sizeof data, MSG_DONTWAIT), -1);
+    int got = 0;
+    for (auto& m : members) got += recv(m, data, sizeof data, MSG_DONTWAIT) == 2;
+    EXPECT_EQ(got, 1);
+}
+
+TEST_P(reuseport_bpf, the_option_set_after_bind_lets_others_in) {
+    members.push_back(bound(family()));
+    descriptor second = udp(family());
+    set_option(second, SOL_SOCKET, SO_REUSEPORT, 1);
+    const name at = local_name(members[0]);
+    expect_errno(bind(second, at, at.length), EADDRINUSE);
+    set_option(members[0], SOL_SOCKET, SO_REUSEPORT, 1);
+    expect_errno(attach(members[0], first_byte), EINVAL);  // there is no group yet
+    granted(bind(second, at, at.length));
+    members.push_back(std::move(second));
+    join();
+    ASSERT_EQ(attach(members[0], first_byte), 0);
+    for (const int place : {0, 1, 2}) expect_at(place, numbered(place));
+}
+
+TEST_P(reuseport_bpf, the_option_taken_back_keeps_others_out) {
+    join(2);
+    set_option(members[0], SOL_SOCKET, SO_REUSEPORT, 0);
+    descriptor third = udp(family());
+    set_option(third, SOL_SOCKET, SO_REUSEPORT, 1);
+    const name at = local_name(members[0]);
+    const int refused = bind(third, at, at.length) == -1 ? errno : 0;
+    // Which of the two the kernel meets first depends on the family (new sockets go to the head, or to the tail).
+    EXPECT_EQ(refused, family() == AF_INET ? 0 : EADDRINUSE);
+}
+
 }  // namespace skua::test
