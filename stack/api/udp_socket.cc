@@ -181,6 +181,7 @@ udp_socket shard::open(const endpoint& local, const socket_options& options, udp
     const int family = at.address.is_v4() ? AF_INET : AF_INET6;
     auto made = must(socket::udp_socket::create(stack, family, SOCK_DGRAM, 0, {geteuid()}), "socket");
     made->home_shard.store(static_cast<std::uint16_t>(index_), std::memory_order_relaxed);
+    made->home_fixed = true;
     const auto set = [&](bool wanted, int level, int name) {
         const int on = 1;
         if (wanted) must(made->setsockopt(level, name, &on, sizeof on), "setsockopt");

@@ -48,6 +48,7 @@ udp::table_options table_options_of(const config& c) {
     o.ephemeral_first = c.udp.ephemeral_ports.first;
     o.ephemeral_last = c.udp.ephemeral_ports.last;
     o.expected_sockets = c.udp.expected_sockets;
+    o.shards = static_cast<std::uint16_t>(c.stack.shards);
     return o;
 }
 

@@ -18,6 +18,7 @@ udp_socket::udp_socket(host& h, ip_family f, credentials who)
     : pcb(f), settings_(h.socket_limits()), host_(h), who_(who), names_(new names{local, remote, ip_address::any(f)}) {
     owner = who.effective_uid;
     home_shard = h.next_home_shard();
+    home_fixed = false;
 }
 
 udp_socket::~udp_socket() { delete names_.load(std::memory_order_relaxed); }

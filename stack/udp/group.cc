@@ -19,23 +19,31 @@ std::size_t member_table::bucket_count() const {
     return b ? b->mask + std::size_t(1) : 0;
 }
 
-/// Bucket i of the larger table has the owner of the bucket that its flows fell into before.
-void member_table::grow_buckets() {
-    std::size_t to = std::max(bucket_count(), least_buckets);
+/// No fewer than the spread has entries: else a bucket would have flows of several shards.
+std::size_t member_table::wanted_buckets() const {
+    std::size_t want = std::max(bucket_count(), least_buckets);
     const std::uint64_t shares = std::max<std::uint64_t>(seats_.size(), weight_);
-    while (to < shares * 2 && to < most_buckets) to *= 2;
+    while (want < shares * 2 && want < most_buckets) want *= 2;
+    while (aligned() && want < spread_->size()) want *= 2;
+    return want;
+}
+
+/// Bucket i of the larger table has the owner of the bucket that its flows fell into before.
+void member_table::grow_buckets(std::size_t to) {
     const std::size_t was = bucket_count();
     if (to == was) return;
     const buckets* old = buckets_.load(std::memory_order_relaxed);
     auto bigger = std::make_unique<buckets>(to);
     for (std::size_t i = 0; i < to; i++)
         bigger->owner[i].store(old->owner[i & (was - 1)].load(std::memory_order_relaxed), std::memory_order_relaxed);
-    for (auto& [who, s] : seats_) {
-        unrank(s);
+    const auto repeat = [&](bucket_pool::share& s) {
         const auto before = s.owned;
         for (std::size_t shift = was; shift < to; shift += was)
             for (const auto b : before) s.owned.push_back(static_cast<std::uint32_t>(b + shift));
-        rank(s);
+    };
+    for (auto& [who, s] : seats_) {
+        common_.change(s.common, repeat);
+        if (const auto home = homes_.find(s.home); home != homes_.end()) home->second.change(s.own, repeat);
     }
     buckets_.store(bigger.release(), std::memory_order_release);
     rcu_.retire(std::unique_ptr<const buckets>(old));
@@ -52,39 +60,65 @@ void member_table::grow_roster() {
     if (old) rcu_.retire(std::unique_ptr<roster>(old));
 }
 
-void member_table::rank(seat& s) {
-    if (!s.owned.empty()) givers_.insert(load::to_give(s));
-    if (s.weight != 0) takers_.insert(load::to_take(s));
+/// A member whose home nothing comes in on stands in for one at home where fewest are.
+std::uint16_t member_table::home_of(const pcb& p) const {
+    if (!aligned()) return 0;
+    const std::uint16_t home = p.home_shard.load(std::memory_order_relaxed);
+    if (spread_->contains(home)) return home;
+    const auto sharing = [this](std::uint16_t shard) {
+        const auto at = homes_.find(shard);
+        return at == homes_.end() ? 0 : at->second.count();
+    };
+    return *std::ranges::min_element(spread_->shards(), {}, sharing);
 }
 
-void member_table::unrank(seat& s) {
-    if (!s.owned.empty()) givers_.erase(load::to_give(s));
-    if (s.weight != 0) takers_.erase(load::to_take(s));
+void member_table::count_home(seat& s) {
+    s.lives = s.common.who->home_shard.load(std::memory_order_relaxed);
+    if (s.lives >= living_.size()) living_.resize(s.lives + 1u);
+    living_[s.lives]++;
 }
 
-void member_table::hand_over(seat& from, seat& to) {
-    unrank(from);
-    unrank(to);
-    const std::uint32_t bucket = from.owned.back();
-    from.owned.pop_back();
-    to.owned.push_back(bucket);
-    rank(from);
-    rank(to);
-    buckets_.load(std::memory_order_relaxed)->owner[bucket].store(to.who, std::memory_order_release);
+bucket_pool& member_table::pool_of(std::uint32_t bucket) {
+    if (!aligned()) return common_;
+    const auto at = homes_.find(spread_->shard_of(bucket));
+    return at == homes_.end() ? common_ : at->second;
 }
 
-/// Moves buckets to one seat, or from it, until no move would make the shares more even. The others' are.
-void member_table::settle(seat& s) {
-    while (s.weight != 0) {
-        const load most = *givers_.rbegin();
-        if (most.who == &s || !most.exceeds(load::to_take(s))) break;
-        hand_over(*most.who, s);
+/// All buckets anew. Each stays with its owner if that one still shares in it and has no more than others.
+void member_table::deal() {
+    homes_.clear();
+    common_ = {};
+    living_.clear();
+    for (seat* s : seat_at_) {
+        count_home(*s);
+        s->own.owned.clear();
+        s->common.owned.clear();
+        common_.enter(s->common);
+        if (!aligned() || s->own.weight == 0) continue;
+        s->home = home_of(*s->own.who);
+        homes_[s->home].enter(s->own);
     }
-    while (!s.owned.empty() && !takers_.empty()) {
-        const load least = *takers_.begin();
-        if (least.who == &s || !load::to_give(s).exceeds(least)) break;
-        hand_over(s, *least.who);
+    const auto owner = owners();
+    const auto share_in = [this](seat& s, std::uint32_t bucket) -> bucket_pool::share* {
+        if (&pool_of(bucket) == &common_) return &s.common;
+        return s.own.weight != 0 && s.home == spread_->shard_of(bucket) ? &s.own : nullptr;
+    };
+    std::vector<std::uint32_t> left;
+    for (std::uint32_t b = 0; b < bucket_count(); b++) {
+        const auto had = seats_.find(owner[b].load(std::memory_order_relaxed));
+        auto* const keeps = had == seats_.end() ? nullptr : share_in(had->second, b);
+        if (keeps) pool_of(b).give(b, *keeps, owner);
+        else left.push_back(b);
     }
+    for (const auto b : left) pool_of(b).give(b, &seat_at_.front()->common, owner);
+    for (auto& [shard, home] : homes_) home.level(owner);
+    common_.level(owner);
+}
+
+void member_table::align() {
+    if (seats_.empty()) return;
+    if (seats_.size() > 1) grow_buckets(wanted_buckets());
+    deal();
 }
 
 void member_table::note_orders() {
@@ -95,18 +129,17 @@ void member_table::note_orders() {
 
 void member_table::join(pcb& p, place_order order, std::uint32_t weight) {
     const auto at = static_cast<std::uint32_t>(seats_.size());
-    seat& s = seats_.emplace(&p, seat{&p, order, weight, at, {}}).first->second;
+    const bucket_pool::share nothing{&p, order, weight};
+    seat& s = seats_.emplace(&p, seat{.at = at, .own = nothing, .common = nothing}).first->second;
     weight_ += weight;
     orders_.insert(order);
     note_orders();
     if (at == 0) {
         auto one = std::make_unique<buckets>(1);
         one->owner[0].store(&p, std::memory_order_relaxed);
-        s.owned.push_back(0);
         if (const buckets* old = buckets_.exchange(one.release(), std::memory_order_release))
             rcu_.retire(std::unique_ptr<const buckets>(old));
     }
-    rank(s);
     roster* r = roster_.load(std::memory_order_relaxed);
     if (r == nullptr || r->capacity == at) {
         grow_roster();
@@ -115,47 +148,67 @@ void member_table::join(pcb& p, place_order order, std::uint32_t weight) {
     r->members[at].store(&p, std::memory_order_relaxed);
     r->count.store(at + 1, std::memory_order_release);
     seat_at_.push_back(&s);
-    if (at == 0) return;
-    grow_buckets();
-    settle(s);
+    if (at == 0) return deal();
+
+    s.home = home_of(p);
+    const bool at_home = aligned() && weight != 0;
+    if (at_home && !homes_.contains(s.home)) return align();
+    count_home(s);
+    common_.enter(s.common);
+    if (at_home) homes_.at(s.home).enter(s.own);
+    grow_buckets(wanted_buckets());
+    common_.settle(s.common, owners());
+    if (at_home) homes_.at(s.home).settle(s.own, owners());
 }
 
 void member_table::set_weight(pcb& p, std::uint32_t weight) {
     seat& s = seats_.find(&p)->second;
-    unrank(s);
+    const auto set = [weight](bucket_pool::share& part) { part.weight = weight; };
+    const std::uint32_t before = s.common.weight;
+    if (before == weight) return;
     weight_ += weight;
-    weight_ -= std::exchange(s.weight, weight);
-    rank(s);
+    weight_ -= before;
+    if (aligned() && (before == 0 || weight == 0)) {
+        s.own.weight = s.common.weight = weight;
+        return align();
+    }
+    common_.change(s.common, set);
+    if (aligned()) homes_.at(s.home).change(s.own, set);
+    else s.own.weight = weight;
     if (seats_.size() == 1) return;
-    grow_buckets();
-    settle(s);
+    grow_buckets(wanted_buckets());
+    common_.settle(s.common, owners());
+    if (aligned()) homes_.at(s.home).settle(s.own, owners());
 }
 
 void member_table::leave(pcb& p) {
     const auto found = seats_.find(&p);
     seat& s = found->second;
-    orders_.erase(s.order);
+    orders_.erase(s.common.order);
     note_orders();
-    unrank(s);
-    weight_ -= std::exchange(s.weight, 0);
-    rank(s);
+    weight_ -= s.common.weight;
+    living_[s.lives]--;
+    const auto home = aligned() && s.own.weight != 0 ? homes_.find(s.home) : homes_.end();
+    const bool last_at_home = home != homes_.end() && home->second.count() == 1;
     if (seats_.size() > 1) {
         // Among members without weight the one that joined first has them all.
-        seat& heir = *seat_at_[s.at == 0 ? 1 : 0];
-        while (!s.owned.empty()) hand_over(s, takers_.empty() ? heir : *takers_.begin()->who);
+        common_.quit(s.common, &seat_at_[s.at == 0 ? 1 : 0]->common, owners());
+        if (home != homes_.end() && !last_at_home) home->second.quit(s.own, nullptr, owners());
         roster* r = roster_.load(std::memory_order_relaxed);
         const auto last = static_cast<std::uint32_t>(seats_.size() - 1);
         // The last takes the free place (reuseport_detach_sock).
         seat_at_[s.at] = seat_at_[last];
         seat_at_[s.at]->at = s.at;
-        r->members[s.at].store(seat_at_[s.at]->who, std::memory_order_release);
+        r->members[s.at].store(seat_at_[s.at]->common.who, std::memory_order_release);
         r->count.store(last, std::memory_order_release);
         seat_at_.pop_back();
     } else {
         seat_at_.clear();
+        homes_.clear();
+        common_ = {};
     }
-    unrank(s);
     seats_.erase(found);
+    if (last_at_home && !seats_.empty()) deal();
 }
 
 void shard_tables::put(pcb& p, place_order order, std::int32_t shard) {
@@ -227,6 +280,15 @@ void group::join(pcb& p, place_order order) {
 void group::update(pcb& p, place_order order) {
     all_.set_weight(p, p.weight);
     place_by_shard(p, order);
+}
+
+std::uint16_t group::emptiest(const std::vector<std::uint16_t>& shards) const {
+    return *std::ranges::min_element(shards, {}, [this](std::uint16_t s) { return all_.living_on(s); });
+}
+
+void group::align(const std::vector<pcb*>& moved) {
+    all_.align();
+    for (pcb* p : moved) place_by_shard(*p, all_.order_of(*p));
 }
 
 void group::leave(pcb& p) {

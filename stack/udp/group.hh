@@ -7,28 +7,31 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <tuple>
 #include <vector>
 
 #include "base/rcu.hh"
 #include "udp/bind_rules.hh"
+#include "udp/bucket_pool.hh"
+#include "udp/spread.hh"
 
 namespace skua::udp {
 
 class selector;
 struct lookup_key;
 
-/// Numbers every placing of a socket in the tables: the larger was placed later.
-using place_order = std::uint64_t;
-
 /// Sockets and the buckets that flows fall into, shared out by weight (Webster's method: with equal weights no two
 /// differ by more than one bucket). A join takes buckets from those that have most for their weight and touches no
 /// other; a leave gives the leaver's to those that have least: the joiner's or leaver's share of the flows moves.
 ///
+/// Where it is known on which shard a bucket's flows come in, the bucket belongs to a member that is at home there, so
+/// that its datagrams cross no core: the members of one shard share its buckets, and all members those of the shards
+/// where nobody is at home. The shares are then as even as the members' weights are over the shards.
+///
 /// One writer, any number of RCU readers.
 class member_table {
 public:
-    explicit member_table(rcu_domain& rcu) : rcu_(rcu) {}
+    /// `over` is followed by align(); nullptr: not known.
+    explicit member_table(rcu_domain& rcu, const spread* over = nullptr) : rcu_(rcu), spread_(over) {}
     ~member_table();
     member_table(const member_table&) = delete;
     member_table& operator=(const member_table&) = delete;
@@ -43,9 +46,13 @@ public:
     void set_weight(pcb& p, std::uint32_t weight);
     /// A reader may still pick the leaver until readers of this moment are gone.
     void leave(pcb& p);
+    /// After the spread, or the home of members, was changed: moves the buckets that it must.
+    void align();
     std::size_t size() const { return seats_.size(); }
     std::size_t bucket_count() const;
-    place_order order_of(pcb& p) const { return seats_.at(&p).order; }
+    /// Members at home on a shard.
+    std::size_t living_on(std::uint16_t shard) const { return shard < living_.size() ? living_[shard] : 0; }
+    place_order order_of(pcb& p) const { return seats_.at(&p).common.order; }
 
     // ---- readers; only while there are members ----
     /// The low bits choose, as a NIC's redirection table does, so that bucket and receive queue can be made to agree.
@@ -87,46 +94,36 @@ private:
         const std::unique_ptr<std::atomic<pcb*>[]> members;
     };
     struct seat {
-        pcb* who;
-        place_order order;
-        std::uint32_t weight;
-        std::uint32_t at;  // in the roster
-        std::vector<std::uint32_t> owned;
-    };
-    /// What a seat has for its weight: twice its buckets, less one (what it has to give) or more one (what it may
-    /// take), over the weight. A move from a to b is right while a has more to give than b may take.
-    struct load {
-        std::uint64_t buckets;
-        std::uint32_t weight;
-        place_order order;
-        seat* who;
-        static load to_give(seat& s) { return {2 * s.owned.size() - 1, s.weight, s.order, &s}; }
-        static load to_take(seat& s) { return {2 * s.owned.size() + 1, s.weight, s.order, &s}; }
-        bool exceeds(const load& b) const { return buckets * b.weight > b.buckets * weight; }
-        friend bool operator<(const load& a, const load& b) {
-            if (a.exceeds(b) != b.exceeds(a)) return b.exceeds(a);
-            return a.order < b.order;
-        }
+        std::uint32_t at;                // in the roster
+        std::uint16_t lives = 0;         // its home as living_ counts it
+        std::uint16_t home = 0;          // the shard whose buckets it shares in
+        bucket_pool::share own = {};     // of its home
+        bucket_pool::share common = {};  // of shards where nobody is at home
     };
 
-    void grow_buckets();
+    void grow_buckets(std::size_t to);
     void grow_roster();
-    void rank(seat& s);
-    void unrank(seat& s);
-    void hand_over(seat& from, seat& to);
-    void settle(seat& s);
     void note_orders();
+    std::size_t wanted_buckets() const;
+    bucket_pool::owners owners() const { return buckets_.load(std::memory_order_relaxed)->owner.get(); }
+    bool aligned() const { return spread_ && spread_->known(); }
+    std::uint16_t home_of(const pcb& p) const;
+    void count_home(seat& s);
+    bucket_pool& pool_of(std::uint32_t bucket);
+    void deal();
 
     rcu_domain& rcu_;
+    const spread* const spread_;
     std::atomic<buckets*> buckets_{nullptr};
     std::atomic<roster*> roster_{nullptr};
     std::atomic<place_order> first_placed_{0};
     std::atomic<place_order> last_placed_{0};
     // writer
     std::map<pcb*, seat> seats_;
-    std::vector<seat*> seat_at_;  // as the roster
-    std::set<load> givers_;  // with buckets; the last has most to give
-    std::set<load> takers_;  // with weight; the first may take first
+    std::vector<seat*> seat_at_;                  // as the roster
+    std::vector<std::uint32_t> living_;           // by shard
+    std::map<std::uint16_t, bucket_pool> homes_;  // of the shards where somebody of weight is at home
+    bucket_pool common_;
     std::uint64_t weight_ = 0;
     std::set<place_order> orders_;
 };
@@ -165,17 +162,22 @@ public:
     /// Linux: num_socks is 16 bits.
     static constexpr std::size_t most_members = 65535;
 
-    group(rcu_domain& rcu, const bind_facts& facts) : facts_(facts), rcu_(rcu), all_(rcu) {}
+    group(rcu_domain& rcu, const bind_facts& facts, const spread* over = nullptr)
+        : facts_(facts), rcu_(rcu), all_(rcu, over) {}
     group(const group&) = delete;
     group& operator=(const group&) = delete;
 
     // ---- writer: reads the (control) fields of its members ----
     void join(pcb& p, place_order order);
     void leave(pcb& p);
-    /// After a member's hint, weight or home was changed.
+    /// After a member's hint or weight was changed.
     void update(pcb& p, place_order order);
+    /// After the spread, or the homes of these members, were changed.
+    void align(const std::vector<pcb*>& moved = {});
     std::size_t size() const { return all_.size(); }
     std::size_t bucket_count() const { return all_.bucket_count(); }
+    /// Of these shards, the one where fewest members are at home.
+    std::uint16_t emptiest(const std::vector<std::uint16_t>& shards) const;
     bool hinted() const { return hint_tables_ && !hint_tables_->empty(); }
     const bind_facts& facts() const { return facts_; }
     /// nullptr: the buckets choose.

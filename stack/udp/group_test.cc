@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -280,9 +281,267 @@ TEST_F(many_flows, few_move_when_a_member_joins_or_leaves) {
         const double left = moved(buckets, by_bucket), left_modulo = moved(scaled, by_modulo);
         EXPECT_LE(left, 1.1 / n);
         sockets.remove_if([&](auto& s) { return &s == &leaver; });
-        std::printf("%2u members: a join moves %4.1f %% of the flows (modulo %4.1f %%), a leave %4.1f %% (%4.1f %%)\n", n,
-                    100 * joined, 100 * joined_modulo, 100 * left, 100 * left_modulo);
+        std::printf("%2u members: a join moves %4.1f %% of the flows (modulo %4.1f %%), a leave %4.1f %% (%4.1f %%)\n",
+                    n, 100 * joined, 100 * joined_modulo, 100 * left, 100 * left_modulo);
     }
+}
+
+namespace {
+
+/// Flows come in as by a table of 128 entries over two shards or more, one after the other.
+class aligned_member_table : public testing::Test {
+protected:
+    static constexpr std::uint32_t flows = 8192;
+
+    void spread_over(std::uint16_t shards, std::size_t entries = 128) {
+        std::vector<std::uint16_t> of(entries);
+        for (std::size_t i = 0; i < entries; i++) of[i] = static_cast<std::uint16_t>(i % shards);
+        over = spread(of);
+        table.align();
+    }
+    test_socket& join(std::uint16_t home) {
+        auto& s = sockets.emplace_back(ip_family::v4);
+        s.home_shard = home;
+        table.join(s, ++order);
+        return s;
+    }
+    /// Flows that come in on another shard than their member's.
+    std::size_t crossing() const {
+        std::size_t n = 0;
+        for (std::uint32_t h = 0; h < flows; h++) n += table.pick(h)->home_shard != over.shard_of(h);
+        return n;
+    }
+    std::map<const pcb*, std::size_t> loads() const {
+        std::map<const pcb*, std::size_t> found;
+        for (std::uint32_t h = 0; h < flows; h++) found[table.pick(h)]++;
+        return found;
+    }
+    void expect_within(std::size_t least, std::size_t most) const {
+        const auto all = loads();
+        EXPECT_EQ(all.size(), table.size());
+        for (const auto& [p, n] : all) {
+            EXPECT_GE(n, least);
+            EXPECT_LE(n, most);
+        }
+    }
+
+    rcu_domain rcu;
+    spread over;
+    member_table table{rcu, &over};
+    std::list<test_socket> sockets;
+    place_order order = 0;
+};
+
+}  // namespace
+
+TEST_F(aligned_member_table, with_equal_members_no_flow_crosses_and_all_are_even) {
+    for (const std::uint16_t shards : {2, 4, 8}) {
+        spread_over(shards);
+        for (std::uint16_t i = 0; i < 3 * shards; i++) join(i % shards);
+        EXPECT_EQ(crossing(), 0u) << shards;
+        expect_within(flows / table.size() * 9 / 10, flows / table.size() * 11 / 10 + 1);
+        for (; table.size() > 0; sockets.pop_back()) table.leave(sockets.back());
+    }
+}
+
+TEST_F(aligned_member_table, joining_and_leaving_moves_one_nth_at_most) {
+    spread_over(4);
+    for (std::uint16_t i = 0; i < 4; i++) join(i);
+    for (std::uint16_t n = 5; n <= 24; n++) {
+        const auto before = owners(table, 512);
+        auto& joiner = join(n % 4);
+        const auto after = owners(table, 512);
+        std::size_t moved = 0;
+        for (std::size_t b = 0; b < 512; b++) {
+            if (before[b] == after[b]) continue;
+            ASSERT_EQ(after[b], &joiner);
+            moved++;
+        }
+        EXPECT_GT(moved, 0u);
+        EXPECT_LE(moved, 512u / n + 1);
+        EXPECT_EQ(crossing(), 0u);
+    }
+    while (table.size() > 4) {
+        auto& leaver = sockets.back();
+        const auto before = owners(table, 512);
+        table.leave(leaver);
+        const auto after = owners(table, 512);
+        for (std::size_t b = 0; b < 512; b++) ASSERT_TRUE(before[b] == &leaver || before[b] == after[b]);
+        sockets.pop_back();
+        EXPECT_EQ(crossing(), 0u);
+    }
+}
+
+TEST_F(aligned_member_table, all_share_the_flows_of_shards_without_members) {
+    spread_over(4);
+    join(1);
+    join(1);
+    join(2);
+    // Half of the flows come in where somebody is at home.
+    EXPECT_EQ(crossing(), flows / 2);
+    expect_within(flows / 8 + flows / 7, flows / 4 + flows / 6 + 16);
+    join(0);
+    EXPECT_EQ(crossing(), flows / 4);
+    table.leave(*std::next(sockets.begin(), 2));
+    EXPECT_EQ(crossing(), flows / 2);
+    EXPECT_EQ(loads().size(), 3u);
+}
+
+TEST_F(aligned_member_table, a_member_whose_home_receives_nothing_stands_in_where_fewest_are) {
+    spread_over(2);
+    join(0);
+    join(1);
+    join(0);
+    auto& stranger = join(7);
+    EXPECT_EQ(loads()[&stranger], flows / 4);
+    for (std::uint32_t h = 0; h < flows; h++) ASSERT_TRUE(table.pick(h) != &stranger || over.shard_of(h) == 1);
+    EXPECT_EQ(table.living_on(7), 1u);
+}
+
+TEST_F(aligned_member_table, follows_a_changed_spread_and_changed_homes) {
+    for (std::uint16_t i = 0; i < 8; i++) join(i % 4);
+    const auto even = owners(table, 512);
+    spread_over(4);
+    EXPECT_EQ(crossing(), 0u);
+    const auto aligned = owners(table, 512);
+    spread_over(2);
+    EXPECT_EQ(loads().size(), 8u);
+    std::uint16_t next = 0;
+    for (auto& s : sockets) s.home_shard = next++ % 2;
+    table.align();
+    EXPECT_EQ(crossing(), 0u);
+    expect_within(flows / 8, flows / 8);
+    // Nothing moves that need not.
+    const auto before = owners(table, 512);
+    table.align();
+    EXPECT_EQ(owners(table, 512), before);
+    over = {};
+    table.align();
+    expect_within(flows / 8, flows / 8);
+    EXPECT_EQ(owners(table, 512), before);
+}
+
+TEST_F(aligned_member_table, has_a_bucket_for_each_entry_of_a_larger_table) {
+    spread_over(8, 2048);
+    for (std::uint16_t i = 0; i < 8; i++) join(i);
+    EXPECT_EQ(table.bucket_count(), 2048u);
+    EXPECT_EQ(crossing(), 0u);
+}
+
+TEST_F(aligned_member_table, one_member_alone_then_another_spread) {
+    spread_over(2);
+    auto& first = join(0);
+    join(1);
+    table.leave(first);
+    spread_over(4);
+    join(3);
+    EXPECT_EQ(crossing(), flows / 2);
+    expect_within(flows / 2, flows / 2);
+}
+
+TEST_F(aligned_member_table, members_of_one_shard_share_by_weight) {
+    spread_over(2);
+    auto& one = join(0);
+    join(1);
+    auto& three = sockets.emplace_back(ip_family::v4);
+    three.home_shard = 0;
+    table.join(three, ++order, 3);
+    EXPECT_EQ(crossing(), 0u);
+    EXPECT_EQ(loads()[&one], flows / 8);
+    EXPECT_EQ(loads()[&three], flows * 3 / 8);
+    table.set_weight(one, 3);
+    EXPECT_EQ(loads()[&one], flows / 4);
+    // Without weight nobody is at home.
+    table.set_weight(one, 0);
+    table.set_weight(three, 0);
+    EXPECT_EQ(loads().size(), 1u);
+    table.set_weight(three, 1);
+    EXPECT_EQ(loads()[&three], flows / 2);
+    EXPECT_EQ(crossing(), 0u);
+    table.leave(three);
+    EXPECT_EQ(loads().size(), 1u);
+}
+
+TEST_F(aligned_member_table, random_changes_keep_members_at_home) {
+    seeded_random random{3};
+    spread_over(4);
+    std::vector<test_socket*> in;
+    for (int step = 0; step < 600; step++) {
+        const auto what = random.below(8);
+        if (what < 3 || in.size() < 2) {
+            in.push_back(&join(static_cast<std::uint16_t>(random.below(6))));
+        } else if (what < 5) {
+            const auto at = in.begin() + static_cast<long>(random.below(in.size()));
+            table.leave(**at);
+            in.erase(at);
+        } else if (what == 5) {
+            table.set_weight(*in[random.below(in.size())], static_cast<std::uint32_t>(random.below(4)));
+        } else if (what == 6) {
+            in[random.below(in.size())]->home_shard = static_cast<std::uint16_t>(random.below(6));
+            table.align();
+        } else {
+            spread_over(static_cast<std::uint16_t>(1 + random.below(5)));
+        }
+        for (std::uint32_t h = 0; h < 2048; h++) {
+            auto* const p = static_cast<test_socket*>(table.pick(h));
+            ASSERT_TRUE(std::ranges::find(in, p) != in.end()) << step;
+        }
+    }
+}
+
+class group_homes : public tables_fixture {
+protected:
+    group_homes() : tables_fixture({.shards = 4}) {}
+    test_socket& free_member() {
+        auto& s = make(ip_family::v4, {.reuse_port = true});
+        s.home_fixed = false;
+        EXPECT_TRUE(table.bind(s, {addr("10.0.0.1"), test_port, 0}));
+        return s;
+    }
+    std::map<std::uint16_t, std::size_t> homes() const {
+        std::map<std::uint16_t, std::size_t> n;
+        for (const auto& s : sockets) n[s.home_shard]++;
+        return n;
+    }
+};
+
+TEST_F(group_homes, of_new_members_are_even) {
+    make(ip_family::v4, {.reuse_port = true}).home_shard = 3;
+    ASSERT_TRUE(table.bind(sockets.front(), {addr("10.0.0.1"), test_port, 0}));
+    for (int i = 0; i < 7; i++) free_member();
+    EXPECT_EQ(homes(), (std::map<std::uint16_t, std::size_t>{{0, 2}, {1, 2}, {2, 2}, {3, 2}}));
+    table.set_spread(spread({1, 3}));
+    EXPECT_EQ(table.home_shards(), (std::vector<std::uint16_t>{1, 3}));
+    for (int i = 0; i < 2; i++) free_member();
+    EXPECT_EQ(homes(), (std::map<std::uint16_t, std::size_t>{{0, 2}, {1, 3}, {2, 2}, {3, 3}}));
+}
+
+TEST_F(group_homes, can_be_moved_to_other_shards_but_for_fixed_ones) {
+    for (int i = 0; i < 8; i++) free_member();
+    sockets.back().home_fixed = true;  // on shard 3
+    auto& alone = bound("10.0.0.2", {}, 6000);
+    alone.home_shard = 2;
+    alone.home_fixed = false;
+    std::size_t heard = 0;
+    const std::vector<std::uint16_t> two{0, 1}, all{0, 1, 2, 3};
+    table.rehome_all(two, [&](pcb&) { heard++; });
+    EXPECT_EQ(heard, 4u);  // 3 of the group, and the one alone
+    EXPECT_EQ(alone.home_shard, 0);
+    table.unbind(alone);
+    sockets.pop_back();
+    auto now = homes();
+    EXPECT_EQ(now[3], 1u);
+    EXPECT_EQ(now[0] + now[1], 7u);
+    EXPECT_LE(now[0], 4u);
+    table.rehome_all(all);
+    EXPECT_EQ(homes(), (std::map<std::uint16_t, std::size_t>{{0, 2}, {1, 2}, {2, 2}, {3, 2}}));
+}
+
+TEST_F(group_homes, buckets_follow_the_spread_of_the_tables) {
+    for (int i = 0; i < 4; i++) free_member();
+    table.set_spread(spread({0, 1, 2, 3}));
+    for (std::uint32_t h = 0; h < 4096; h++)
+        ASSERT_EQ(table.lookup(packet_to("10.0.0.1", test_port, h))->home_shard, h % 4);
 }
 
 class group_limit : public tables_fixture {};

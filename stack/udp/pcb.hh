@@ -44,6 +44,7 @@ struct pcb {
 
     /// The shard that fills the receive queue. Any thread.
     std::atomic<std::uint16_t> home_shard{0};
+    bool home_fixed = true;  // (control) false: joining a group, or tables::rehome_all, may choose another
 
 protected:
     ~pcb() = default;

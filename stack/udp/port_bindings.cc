@@ -66,8 +66,8 @@ placed_group* port_bindings::find_group(const bind_facts& facts) {
     return nullptr;
 }
 
-placed_group& port_bindings::add_group(rcu_domain& rcu, const bind_facts& facts) {
-    return *by_address_[facts.address].groups.emplace_back(std::make_unique<placed_group>(rcu, facts));
+placed_group& port_bindings::add_group(rcu_domain& rcu, const bind_facts& facts, const spread& over) {
+    return *by_address_[facts.address].groups.emplace_back(std::make_unique<placed_group>(rcu, facts, over));
 }
 
 void port_bindings::remove_group(const placed_group& g, const ip_address& address) {
@@ -76,10 +76,15 @@ void port_bindings::remove_group(const placed_group& g, const ip_address& addres
     if (at->second.empty()) by_address_.erase(at);
 }
 
-void port_bindings::for_all(const std::function<void(const pcb&)>& visit) const {
+void port_bindings::for_all(const std::function<void(pcb&)>& visit) const {
     for (const auto& [address, at] : by_address_)
         for (const auto& s : at.sets)
             for (const auto& [order, p] : s->members) visit(*p);
+}
+
+void port_bindings::for_all_groups(const std::function<void(group&)>& visit) const {
+    for (const auto& [address, at] : by_address_)
+        for (const auto& g : at.groups) visit(*g->sockets);
 }
 
 }  // namespace skua::udp

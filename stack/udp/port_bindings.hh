@@ -27,7 +27,8 @@ struct bind_set {
 
 /// A group and the entry that stands for it in the lookup tables.
 struct placed_group {
-    placed_group(rcu_domain& rcu, const bind_facts& facts) : sockets(std::make_unique<group>(rcu, facts)) {}
+    placed_group(rcu_domain& rcu, const bind_facts& facts, const spread& over)
+        : sockets(std::make_unique<group>(rcu, facts, &over)) {}
     std::unique_ptr<group> sockets;
     candidate* entry = nullptr;
 };
@@ -56,10 +57,11 @@ public:
 
     /// The group that a socket of these facts belongs to, or nullptr.
     placed_group* find_group(const bind_facts& facts);
-    placed_group& add_group(rcu_domain& rcu, const bind_facts& facts);
+    placed_group& add_group(rcu_domain& rcu, const bind_facts& facts, const spread& over);
     void remove_group(const placed_group& g, const ip_address& address);
 
-    void for_all(const std::function<void(const pcb&)>& visit) const;
+    void for_all(const std::function<void(pcb&)>& visit) const;
+    void for_all_groups(const std::function<void(group&)>& visit) const;
 
 private:
     struct at_address {

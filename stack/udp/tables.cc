@@ -1,6 +1,9 @@
 // The writers: bind, connect and their ends, each one under the lock.
 #include "udp/tables.hh"
 
+#include <algorithm>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -17,6 +20,7 @@ struct tables::state {
           random(source),
           range{o.ephemeral_first, o.ephemeral_last},
           reserved(65536, false),
+          shards(o.shards),
           search(domain, source, o.mixed, o.expected_sockets),
           ports(65536) {
         if (range.first == 0 || range.first > range.last)
@@ -28,6 +32,8 @@ struct tables::state {
     random_source& random;
     const port_range range;
     std::vector<bool> reserved;
+    const std::uint16_t shards;
+    spread over;
     mutable std::mutex lock;
     place_order last_order = 0;
     lookup_tables search;
@@ -41,6 +47,8 @@ struct tables::state {
     result<void> autobind(pcb& p);
     template <class Change>
     void move(pcb& p, Change&& change);
+    std::vector<std::uint16_t> home_shards() const;
+    void rehome(group& g, std::span<const std::uint16_t> to, const std::function<void(pcb&)>& moved);
 
 private:
     void enter(pcb& p, const group* known_in);
@@ -76,13 +84,16 @@ void tables::state::enter(pcb& p, const group* known_in) {
     if (p.reuse_port && p.remote.port == 0 && p.remote.address.is_any()) {
         placed_group* g = all.find_group(facts);
         if (g == nullptr) {
-            g = &all.add_group(rcu, facts);
+            g = &all.add_group(rcu, facts, over);
             g->sockets->set_selector(p.selects);
         }
         const bool stays = g->sockets.get() == known_in;
         if (stays || g->sockets->size() < group::most_members) {
             if (stays) g->sockets->update(p, p.bound->placed_at);
-            else g->sockets->join(p, p.bound->placed_at);
+            else {
+                if (!p.home_fixed) p.home_shard.store(g->sockets->emptiest(home_shards()), std::memory_order_relaxed);
+                g->sockets->join(p, p.bound->placed_at);
+            }
             p.member_of = g->sockets.get();
             publish(*g, p.local.port);
             return;
@@ -237,6 +248,64 @@ result<void> tables::attach(pcb& p, std::shared_ptr<const selector> s) {
     if (p.member_of) p.member_of->set_selector(std::move(s));
     else p.selects = std::move(s);
     return {};
+}
+
+std::vector<std::uint16_t> tables::state::home_shards() const {
+    if (over.known()) return over.shards();
+    std::vector<std::uint16_t> all(shards);
+    std::iota(all.begin(), all.end(), std::uint16_t(0));
+    return all;
+}
+
+/// As few as must: first those that may not stay, then from where most are to where fewest are.
+void tables::state::rehome(group& g, std::span<const std::uint16_t> to, const std::function<void(pcb&)>& moved) {
+    std::map<std::uint16_t, std::size_t> living;
+    for (const auto shard : to) living[shard] = g.all().living_on(shard);
+    const auto fewest = [&] {
+        return std::ranges::min_element(living, {}, [](const auto& each) { return each.second; });
+    };
+    std::vector<pcb*> rehomed;
+    g.all().for_each([&](pcb& p) {
+        if (p.home_fixed) return;
+        const auto at = living.find(p.home_shard.load(std::memory_order_relaxed));
+        const auto best = fewest();
+        if (at != living.end() && at->second <= best->second + 1) return;
+        if (at != living.end()) at->second--;
+        best->second++;
+        p.home_shard.store(best->first, std::memory_order_relaxed);
+        rehomed.push_back(&p);
+        if (moved) moved(p);
+    });
+    if (!rehomed.empty()) g.align(rehomed);
+}
+
+void tables::set_spread(spread s) {
+    const std::lock_guard hold(state_->lock);
+    if (s == state_->over) return;
+    state_->over = std::move(s);
+    for (const auto& at : state_->ports)
+        if (at) at->for_all_groups([](group& g) { g.align(); });
+    state_->rcu.reclaim();
+}
+
+std::vector<std::uint16_t> tables::home_shards() const {
+    const std::lock_guard hold(state_->lock);
+    return state_->home_shards();
+}
+
+void tables::rehome_all(std::span<const std::uint16_t> shards, const std::function<void(pcb&)>& moved) {
+    const std::lock_guard hold(state_->lock);
+    std::size_t next = 0;
+    for (const auto& at : state_->ports) {
+        if (!at) continue;
+        at->for_all_groups([&](group& g) { state_->rehome(g, shards, moved); });
+        at->for_all([&](pcb& p) {
+            if (p.member_of || p.home_fixed || std::ranges::find(shards, p.home_shard.load()) != shards.end()) return;
+            p.home_shard.store(shards[next++ % shards.size()], std::memory_order_relaxed);
+            if (moved) moved(p);
+        });
+    }
+    state_->rcu.reclaim();
 }
 
 std::unique_lock<std::mutex> tables::lock() const { return std::unique_lock(state_->lock); }

@@ -17,6 +17,7 @@
 #include "base/rcu.hh"
 #include "base/result.hh"
 #include "udp/pcb.hh"
+#include "udp/spread.hh"
 
 struct rte_mbuf;
 
@@ -32,6 +33,7 @@ struct table_options {
     std::uint16_t ephemeral_last = 60999;
     std::vector<std::uint16_t> reserved_ports;  // Linux: net.ipv4.ip_local_reserved_ports; never chosen as ephemeral
     std::size_t expected_sockets = 1024;
+    std::uint16_t shards = 1;
 };
 
 /// A packet as the lookup sees it.
@@ -79,6 +81,13 @@ public:
     /// nullptr: by buckets again. Errors, as Linux (reuseport_attach_prog, reuseport_detach_prog): EINVAL the pcb has
     /// no SO_REUSEPORT or was bound without; ENOENT nothing to detach.
     result<void> attach(pcb& p, std::shared_ptr<const selector> s);
+    /// Where packets come in from now on, or that it is not known: the buckets of all groups follow.
+    void set_spread(spread s);
+    /// The shards that a socket whose home is not fixed may get: those that anything comes in on, or all.
+    std::vector<std::uint16_t> home_shards() const;
+    /// Moves sockets whose home is not fixed and not among these to one of them, and members of a group until they are
+    /// even over these. `moved` hears of each, under the lock.
+    void rehome_all(std::span<const std::uint16_t> shards, const std::function<void(pcb&)>& moved = {});
     /// The writer lock, for changing (control) fields of a pcb.
     std::unique_lock<std::mutex> lock() const;
     /// Every bound pcb, by port, under the lock; for listings. `visit` must not call a writer.

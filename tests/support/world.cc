@@ -256,6 +256,7 @@ socket::udp_socket_ptr world::open(const endpoint& local, unsigned home,
                                    const std::function<void(socket::udp_socket&)>& before) {
     auto s = open(local.address.is_v4() ? AF_INET : AF_INET6);
     s->home_shard.store(static_cast<std::uint16_t>(home));
+    s->home_fixed = true;
     if (before) before(*s);
     if (auto bound = s->bind(local); !bound)
         throw std::runtime_error(std::string("bind: ") + std::strerror(bound.error().code));
