@@ -19,17 +19,6 @@ using failed = tl::unexpected<std::string>;
 
 const char* reason(error e) { return strerrordesc_np(e.code); }
 
-socket::limits socket_limits_of(const config& c) {
-    socket::limits l;
-    l.rmem_default = static_cast<std::int32_t>(c.socket.rmem_default);
-    l.rmem_max = static_cast<std::int32_t>(c.socket.rmem_max);
-    l.wmem_default = static_cast<std::int32_t>(c.socket.wmem_default);
-    l.wmem_max = static_cast<std::int32_t>(c.socket.wmem_max);
-    l.spin = std::chrono::microseconds(c.socket.spin_us);
-    l.unprivileged_port_start = static_cast<std::uint16_t>(std::min(c.stack.unprivileged_port_start, 65535u));
-    return l;
-}
-
 net::neighbour_options neighbour_options_of(const config& c) {
     net::neighbour_options o;
     o.max_entries = c.neighbours.max_entries;
@@ -86,7 +75,6 @@ tl::expected<std::unique_ptr<stack>, std::string> stack::make(const config& c, d
 stack::stack(const config& c, surroundings around)
     : config_(c),
       around_(std::move(around)),
-      limits_(socket_limits_of(c)),
       random_(new_random()),
       tables_random_(new_random()),
       identification_hash_(*random_),
@@ -95,7 +83,9 @@ stack::stack(const config& c, surroundings around)
       path_mtus_(*random_),
       network_(rcu_, *random_, neighbour_options_of(c)),
       tables_(rcu_, *tables_random_, table_options_of(c)),
-      mailboxes_(c.stack.shards, c.mailbox.size) {}
+      mailboxes_(c.stack.shards, c.mailbox.size) {
+    set_limits();
+}
 
 stack::~stack() {
     workers_.stop();
@@ -162,83 +152,6 @@ tl::expected<void, std::string> stack::start_port(const port_config& p, std::uin
     auto started = port::port::start(id, o, pools, *random_);
     if (!started) return failed(fmt::format("port \"{}\": {}", p.device, started.error()));
     ports_.push_back(std::move(*started));
-    return {};
-}
-
-tl::expected<void, std::string> stack::add_port_interfaces(const port_config& p, std::uint16_t id,
-                                                           const port::port* device) {
-    net::interface base;
-    base.port = id;
-    if (device) {
-        const auto& facts = device->offloads();
-        base.mac = device->mac();
-        base.mtu = device->mtu();
-        base.offloads = {facts.ipv4_checksum, facts.udp_checksum, facts.multi_segment};
-    } else {
-        rte_ether_addr mac{};
-        rte_eth_macaddr_get(id, &mac);
-        std::memcpy(base.mac.bytes.data(), mac.addr_bytes, sizeof mac.addr_bytes);
-        if (p.mac) base.mac = *p.mac;
-        base.mtu = p.mtu;
-    }
-    const auto state = p.dad ? net::address_state::tentative : net::address_state::preferred;
-    const auto add = [&](net::topology_builder& b, net::interface i,
-                         const std::vector<ip_prefix>& addresses) -> result<void> {
-        const auto index = b.add_interface(std::move(i));
-        if (!index) return fail(index.error().code);
-        for (const auto& a : addresses)
-            // Duplicate address detection is for IPv6 (RFC 4862); IPv4 addresses are announced, as by Linux.
-            if (auto ok = b.add_address(*index, a, a.address.is_v4() ? net::address_state::preferred : state); !ok)
-                return ok;
-        return {};
-    };
-    const auto changed = network_.change([&](net::topology_builder& b) -> result<void> {
-        net::interface plain = base;
-        plain.name = p.interface_name();
-        if (auto ok = add(b, plain, p.addresses); !ok) return ok;
-        for (const vlan_config& v : p.vlans) {
-            net::interface tagged = base;
-            tagged.name = p.interface_name(v);
-            tagged.vlan = v.id;
-            if (v.mtu) tagged.mtu = std::min(*v.mtu, base.mtu);
-            if (auto ok = add(b, tagged, v.addresses); !ok) return ok;
-        }
-        return {};
-    });
-    if (!changed)
-        return failed(
-            fmt::format("port \"{}\": an interface or address was refused: {}", p.device, reason(changed.error())));
-    return {};
-}
-
-std::uint32_t stack::interface_of(const std::string& name, const ip_address& on_link) const {
-    const auto& map = network_.current();
-    if (!name.empty()) {
-        const auto* named = map.by_name(name);
-        return named ? named->index : 0;
-    }
-    for (const auto& i : map.interfaces())
-        for (const auto& a : i.addresses)
-            if (a.prefix.contains(on_link)) return i.index;
-    return 0;
-}
-
-tl::expected<void, std::string> stack::add_routes() {
-    for (const route_config& r : config_.routes) {
-        const auto& towards = r.via ? *r.via : r.to->address;
-        net::route way{*r.to, r.via, interface_of(r.port, towards), r.source, r.metric};
-        const auto ok = network_.change([&](net::topology_builder& b) { return b.add_route(way); });
-        if (!ok) return failed(fmt::format("route to {}: {}", r.to->to_string(), reason(ok.error())));
-    }
-    return {};
-}
-
-tl::expected<void, std::string> stack::add_static_neighbours() {
-    for (const neighbour_config& n : config_.static_neighbours) {
-        const std::uint32_t on = interface_of(n.port, *n.address);
-        if (on == 0) return failed(fmt::format("neighbour {}: it is on the subnet of no port", n.address->to_string()));
-        network_.neighbours().set_permanent(on, *n.address, *n.mac);
-    }
     return {};
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <tl/expected.hpp>
@@ -55,6 +56,9 @@ public:
     /// Starts a polling thread per shard on the EAL's lcores (see shard_lcores). The error is a text for people.
     tl::expected<void, std::string> start_threads();
     void stop_threads() { workers_.stop(); }
+    /// Makes the running stack what `next` says, while packets flow; all or nothing. One thread at a time. The error is
+    /// a text for people, also where only a restart would do (see needs_restart).
+    tl::expected<void, std::string> apply(const config& next);
     /// The lcore that polls a shard; LCORE_ID_ANY while there are no threads.
     unsigned lcore_of(unsigned shard) const { return shard < lcores_.size() ? lcores_[shard] : LCORE_ID_ANY; }
 
@@ -62,6 +66,7 @@ public:
     shard::shard& shard_at(unsigned i) { return *shards_[i]; }
     const shard::shard& shard_at(unsigned i) const { return *shards_[i]; }
     const std::vector<std::unique_ptr<port::port>>& ports() const { return ports_; }
+    /// For the thread that may call apply().
     const config& configuration() const { return config_; }
     net::network& network() { return network_; }
     const net::network& network() const { return network_; }
@@ -83,7 +88,9 @@ public:
     unsigned submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams) override;
     rte_mempool* pool() override { return pools_.front().get(); }
     std::uint16_t next_home_shard() override;
-    const socket::limits& socket_limits() const override { return limits_; }
+    const socket::limits& socket_limits() const override {
+        return *limits_.load(std::memory_order_acquire);
+    }
     void count(mib which) override;
 
 private:
@@ -98,12 +105,14 @@ private:
     tl::expected<void, std::string> add_static_neighbours();
     std::uint32_t interface_of(const std::string& name, const ip_address& on_link) const;
     void make_shards(driving how);
+    void set_limits();
     std::unique_ptr<random_source> new_random() const;
 
-    const config config_;
+    config config_;
     const surroundings around_;
     const tsc_clock clock_;
-    const socket::limits limits_;
+    std::list<socket::limits> all_limits_;  // those in force are the last; others may still be read
+    std::atomic<const socket::limits*> limits_{nullptr};
     std::unique_ptr<random_source> random_;  // of the tables and the neighbour machine's owner
     std::unique_ptr<random_source> tables_random_;
     rcu_domain rcu_;
