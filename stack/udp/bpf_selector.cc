@@ -11,6 +11,7 @@
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <vector>
@@ -94,6 +95,14 @@ bool is_sound(std::span<const bpf_insn> program) {
 rte_bpf_prm* convert(const bpf_program& classic) { return rte_bpf_convert(&classic); }
 #pragma GCC diagnostic pop
 
+/// DPDK's compiler for x86 encodes "jump if bits are set" with a constant of one byte wrongly (TEST has no such form): the
+/// processor would take the next instruction for a part of the constant.
+bool compiles_right(const rte_bpf_prm& p) {
+    return std::ranges::none_of(std::span(p.ins, p.nb_ins), [](const ebpf_insn& i) {
+        return i.code == (BPF_JMP | BPF_JSET | BPF_K) && i.imm >= INT8_MIN && i.imm <= INT8_MAX;
+    });
+}
+
 struct converted_delete {
     void operator()(rte_bpf_prm* p) const { rte_free(p); }
 };
@@ -102,18 +111,19 @@ struct converted_delete {
 
 void bpf_selector::unload::operator()(rte_bpf* b) const { rte_bpf_destroy(b); }
 
-bpf_selector::bpf_selector(handle program, language l) : program_(std::move(program)), language_(l) {
+bpf_selector::bpf_selector(handle program, language l, execution how) : program_(std::move(program)), language_(l) {
     rte_bpf_jit jit{};
-    if (rte_bpf_get_jit(program_.get(), &jit) == 0) native_ = jit.func;
+    if (how == execution::native && rte_bpf_get_jit(program_.get(), &jit) == 0) native_ = jit.func;
 }
 
-result<std::shared_ptr<const selector>> bpf_selector::load(const rte_bpf_prm& what, language l) {
+result<std::shared_ptr<const selector>> bpf_selector::load(const rte_bpf_prm& what, language l, execution how) {
     handle loaded(rte_bpf_load(&what));
     if (!loaded) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
-    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded), l));
+    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded), l, compiles_right(what) ? how : execution::interpreted));
 }
 
-result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<const sock_filter> program) {
+result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<const sock_filter> program,
+                                                                          execution how) {
     if (program.empty() || program.size() > BPF_MAXINSNS) return fail(EINVAL);
     std::vector<bpf_insn> moved;
     for (const sock_filter& f : program) {
@@ -124,10 +134,11 @@ result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<con
     const bpf_program whole{static_cast<unsigned>(moved.size()), moved.data()};
     const std::unique_ptr<rte_bpf_prm, converted_delete> converted(convert(whole));
     if (!converted) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
-    return load(*converted, language::classic);
+    return load(*converted, language::classic, how);
 }
 
-result<std::shared_ptr<const selector>> bpf_selector::from_extended(std::span<const std::byte> program) {
+result<std::shared_ptr<const selector>> bpf_selector::from_extended(std::span<const std::byte> program,
+                                                                           execution how) {
     if (is_elf(program)) {
         const auto inside = program_in_elf(program);
         if (!inside) return fail(inside.error().code);
@@ -142,7 +153,7 @@ result<std::shared_ptr<const selector>> bpf_selector::from_extended(std::span<co
     what.ins = instructions.data();
     what.nb_ins = static_cast<std::uint32_t>(instructions.size());
     what.prog_arg = {RTE_BPF_ARG_PTR_MBUF, sizeof(bpf_context), RTE_MBUF_DEFAULT_BUF_SIZE};
-    return load(what, language::extended);
+    return load(what, language::extended, how);
 }
 
 std::uint64_t bpf_selector::run(void* context) const {

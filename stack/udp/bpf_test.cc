@@ -213,6 +213,21 @@ TEST_F(bpf_test, extended_may_branch_and_use_its_stack) {
     EXPECT_EQ(chosen(1003), 1u);
 }
 
+TEST_F(bpf_test, bits_of_a_small_constant_are_tested) {
+    for (const char first : {'\4', '\5'}) {
+        payload(std::string(1, first));
+        const std::size_t wanted = first & 1 ? 2 : 1;
+        ASSERT_EQ(attach({move(6, 1), packet_byte(0), {0x45, regs(0), 2, 1}, move_constant(0, 1), leave,
+                          move_constant(0, 2), leave}),
+                  0);
+        EXPECT_EQ(chosen(), wanted);
+        ASSERT_EQ(attach_classic({BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 1, 0),
+                                  BPF_STMT(BPF_RET | BPF_K, 1), BPF_STMT(BPF_RET | BPF_K, 2)}),
+                  0);
+        EXPECT_EQ(chosen(), wanted);
+    }
+}
+
 TEST_F(bpf_test, the_context_is_for_reading_its_fields_only) {
     const insn zero = move_constant(0, 0);
     const std::pair<const char*, program> refused[] = {

@@ -46,6 +46,8 @@ SEEDS = {
     "spill-context": extended((0x7b, 10, 1, -8, 0), (0x79, 2, 10, -8, 0), (0x79, 0, 2, 0, 0), leave),
     "loop": extended((0xb7, 0, 0, 0, 0), (0x05, 0, 0, -1, 0), leave),
     "call": extended((0x85, 0, 0, 0, 7), leave),
+    # DPDK's compiler encodes it wrongly (see compiles_right() in bpf_selector.cc).
+    "jump-if-set": extended((0x61, 2, 1, 0, 0), (0xb7, 0, 0, 0, 0), (0x45, 2, 0, 1, 1), (0xb7, 0, 0, 0, 1), leave),
     "elf": elf(return_one[1:]),
     "classic-byte": classic((0x30, 0, 0, 1), (0x16, 0, 0, 0)),
     "classic-hash": classic((0x20, 0, 0, 0xfffff020), (0x94, 0, 0, 4), (0x16, 0, 0, 0)),

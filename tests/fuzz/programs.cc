@@ -1,10 +1,11 @@
 // Fuzz target: BPF programs of both languages for a group. What is accepted is run: nothing may crash, nor may the
-// packet be written to.
+// packet be written to; machine code and interpreter choose alike.
 #include <rte_mbuf.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <list>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ public:
         for (std::size_t i = 0; i < 100; i++) rte_pktmbuf_mtod(first_.get(), std::uint8_t*)[i] = std::uint8_t(i);
         // A packet of two segments, as a reassembled one.
         if (rte_pktmbuf_chain(first_.get(), second_.release()) != 0) std::abort();
-        members_.join(socket_, 1);
+        for (int i = 0; i < 256; i++) members_.join(sockets_.emplace_back(ip_family::v4), static_cast<udp::place_order>(i));
         key_.packet = first_.get();
         key_.payload = 42;
         key_.flow.local = *ip_address::parse("198.18.0.1");
@@ -39,18 +40,24 @@ public:
     void run(const std::uint8_t* data, std::size_t size) {
         if (size == 0) return;
         const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data + 1), size - 1);
-        if (data[0] % 2 == 0) return judge(udp::bpf_selector::from_extended(bytes));
+        using enum udp::bpf_selector::execution;
+        if (data[0] % 2 == 0)
+            return judge(udp::bpf_selector::from_extended(bytes), udp::bpf_selector::from_extended(bytes, interpreted));
         std::vector<sock_filter> classic(bytes.size() / sizeof(sock_filter));
-        std::memcpy(classic.data(), bytes.data(), classic.size() * sizeof(sock_filter));
-        judge(udp::bpf_selector::from_classic(classic));
+        if (!classic.empty()) std::memcpy(classic.data(), bytes.data(), classic.size() * sizeof(sock_filter));
+        judge(udp::bpf_selector::from_classic(classic), udp::bpf_selector::from_classic(classic, interpreted));
     }
 
 private:
-    void judge(const result<std::shared_ptr<const udp::selector>>& made) {
-        if (!made) return;
+    using choice = result<std::shared_ptr<const udp::selector>>;
+    void judge(const choice& native, const choice& interpreted) {
+        if (!native) return;
         const rte_mbuf before = *first_.get();
         const std::string payload(rte_pktmbuf_mtod(first_.get(), const char*), 100);
-        (*made)->choose(members_, key_);
+        if (place_by(**native) != place_by(**interpreted)) {
+            std::fprintf(stderr, "machine code and interpreter differ\n");
+            std::abort();
+        }
         if (std::memcmp(&before, first_.get(), sizeof before) != 0 ||
             payload != std::string(rte_pktmbuf_mtod(first_.get(), const char*), 100)) {
             std::fprintf(stderr, "the program wrote to the packet\n");
@@ -58,11 +65,14 @@ private:
         }
     }
 
+    /// What the program returns, if it is below 256.
+    const udp::pcb* place_by(const udp::selector& s) const { return s.choose(members_, key_); }
+
     packet::pool pool_ = *packet::make_pool("programs", 15, 2048, SOCKET_ID_ANY, 0);
     packet::packet first_, second_;
     rcu_domain rcu_;
     udp::member_table members_{rcu_};
-    plain_socket socket_{ip_family::v4};
+    std::list<plain_socket> sockets_;
     udp::lookup_key key_;
 };
 
