@@ -95,8 +95,8 @@ bool is_sound(std::span<const bpf_insn> program) {
 rte_bpf_prm* convert(const bpf_program& classic) { return rte_bpf_convert(&classic); }
 #pragma GCC diagnostic pop
 
-/// DPDK's compiler for x86 encodes "jump if bits are set" with a constant of one byte wrongly (TEST has no such form): the
-/// processor would take the next instruction for a part of the constant.
+/// DPDK's compiler for x86 encodes "jump if bits are set" with a constant of one byte wrongly (TEST has no such form):
+/// the processor would take the next instruction for a part of the constant.
 bool compiles_right(const rte_bpf_prm& p) {
     return std::ranges::none_of(std::span(p.ins, p.nb_ins), [](const ebpf_insn& i) {
         return i.code == (BPF_JMP | BPF_JSET | BPF_K) && i.imm >= INT8_MIN && i.imm <= INT8_MAX;

@@ -29,7 +29,7 @@ public:
         for (std::size_t i = 0; i < 100; i++) rte_pktmbuf_mtod(first_.get(), std::uint8_t*)[i] = std::uint8_t(i);
         // A packet of two segments, as a reassembled one.
         if (rte_pktmbuf_chain(first_.get(), second_.release()) != 0) std::abort();
-        for (int i = 0; i < 256; i++) members_.join(sockets_.emplace_back(ip_family::v4), static_cast<udp::place_order>(i));
+        for (udp::place_order i = 0; i < 256; i++) members_.join(sockets_.emplace_back(ip_family::v4), i);
         key_.packet = first_.get();
         key_.payload = 42;
         key_.flow.local = *ip_address::parse("198.18.0.1");
