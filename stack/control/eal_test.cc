@@ -292,8 +292,10 @@ TEST(child, answers_telemetry) {
     EXPECT_THAT(client.ask("/skua/mib,Tcp"), testing::AnyOf("{\"/skua/mib\":null}", "{\"/skua/mib\":[]}"));
     EXPECT_EQ(client.ask("/skua/shards"),
               "{\"/skua/shards\":{\"total\":2,\"0\":{\"shard\":0,\"lcore\":1,\"polls\":10,\"busy_polls\":5,"
-              "\"rx_packets\":7,\"tx_packets\":8,\"handed_over\":2,\"dropped\":1},\"1\":{\"shard\":1,\"lcore\":2,"
-              "\"polls\":0,\"busy_polls\":0,\"rx_packets\":0,\"tx_packets\":0,\"handed_over\":0,\"dropped\":0}}}");
+              "\"rx_packets\":7,\"tx_packets\":8,\"handed_over\":2,\"fragments_handed_over\":0,"
+              "\"reassembled_handed_over\":0,\"dropped\":1},\"1\":{\"shard\":1,\"lcore\":2,"
+              "\"polls\":0,\"busy_polls\":0,\"rx_packets\":0,\"tx_packets\":0,\"handed_over\":0,"
+              "\"fragments_handed_over\":0,\"reassembled_handed_over\":0,\"dropped\":0}}}");
     const auto sockets = client.ask("/skua/sockets");
     EXPECT_THAT(sockets, HasSubstr("\"total\":100"));
     EXPECT_THAT(sockets, HasSubstr("\"local\":\"198.18.0.1:2\",\"remote\":\"[2001:db8::1]:53\""));

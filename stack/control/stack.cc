@@ -83,6 +83,7 @@ stack::stack(const config& c, surroundings around)
       path_mtus_(*random_),
       network_(rcu_, *random_, neighbour_options_of(c)),
       tables_(rcu_, *tables_random_, table_options_of(c)),
+      fragment_homes_(*random_, static_cast<std::uint16_t>(c.stack.shards)),
       mailboxes_(c.stack.shards, c.mailbox.size) {
     set_limits();
 }
@@ -156,7 +157,7 @@ tl::expected<void, std::string> stack::start_port(const port_config& p, std::uin
 }
 
 void stack::make_shards(driving how) {
-    const shard::common shared{rcu_, network_, path_mtus_, tables_, mailboxes_, hash_};
+    const shard::common shared{rcu_, network_, path_mtus_, tables_, mailboxes_, hash_, fragment_homes_};
     for (unsigned i = 0; i < config_.stack.shards; i++) {
         shard::shard_options o;
         o.index = static_cast<std::uint16_t>(i);

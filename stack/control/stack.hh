@@ -126,6 +126,7 @@ private:
     std::vector<std::uint16_t> port_ids_;  // by place in the configuration
     net::network network_;
     udp::tables tables_;
+    const net::fragment_homes fragment_homes_;
     shard::exchange mailboxes_;
     std::vector<std::unique_ptr<shard::shard>> shards_;
     workers workers_;

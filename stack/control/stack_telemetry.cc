@@ -61,6 +61,8 @@ std::vector<shard_report> stack_telemetry::shards() {
         r.rx_packets = c.frames_in.get();
         r.tx_packets = c.frames_out.get();
         r.handed_over = c.handed_over.get();
+        r.fragments_handed_over = c.fragments_handed_over.get();
+        r.reassembled_handed_over = c.reassembled_handed_over.get();
         counters_snapshot own;
         own.add(c.drops, c.mibs);
         r.dropped = own.dropped();

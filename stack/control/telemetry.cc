@@ -48,6 +48,8 @@ void fill(dictionary& d, const shard_report& s) {
     d.add("rx_packets", s.rx_packets)
         .add("tx_packets", s.tx_packets)
         .add("handed_over", s.handed_over)
+        .add("fragments_handed_over", s.fragments_handed_over)
+        .add("reassembled_handed_over", s.reassembled_handed_over)
         .add("dropped", s.dropped);
 }
 

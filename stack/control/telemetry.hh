@@ -28,6 +28,8 @@ struct shard_report {
     std::uint64_t tx_packets = 0;
     std::uint64_t handed_over = 0;  // packets given to other shards
     std::uint64_t dropped = 0;
+    std::uint64_t fragments_handed_over = 0;  // of handed_over
+    std::uint64_t reassembled_handed_over = 0;
 };
 
 struct socket_report {
@@ -51,7 +53,7 @@ struct group_report {
     std::string chooser;  // "buckets", or its selector's name
     std::size_t members = 0;
     std::size_t buckets = 0;
-    std::uint64_t fallbacks = 0;  // packets that the selector had no answer for
+    std::uint64_t fallbacks = 0;                                  // packets that the selector had no answer for
     std::vector<std::pair<std::string, std::uint64_t>> counters;  // of the selector
 };
 

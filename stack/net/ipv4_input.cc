@@ -105,7 +105,7 @@ verdict check_options(const packet::packet& p, const packet::rx_info& info, cons
 }  // namespace
 
 verdict ipv4_input(packet::packet& p, packet::rx_info& info, const context& ctx, const ip_parts& parts) {
-    ctx.mibs.add(mib::ip_in_receives);
+    if (info.crossings == 0) ctx.mibs.add(mib::ip_in_receives);
     info.family = ip_family::v4;
     if (const verdict v = check_header(p, info, ctx); v.next == step::drop) return v;
 
@@ -122,7 +122,7 @@ verdict ipv4_input(packet::packet& p, packet::rx_info& info, const context& ctx,
 
     if (h.is_fragment()) {
         const fragment_fields f{h.identification.host(), h.fragment_offset(), h.more_fragments()};
-        if (const verdict v = parts.fragments.add(p, info, f, ctx); v.next != step::ipv4) return v;
+        if (const verdict v = parts.add_fragment(p, info, f, ctx); v.next != step::ipv4) return v;
     }
 
     switch (info.protocol) {

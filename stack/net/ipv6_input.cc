@@ -168,7 +168,7 @@ private:
             return drop_reason::frag_malformed;
         }
         stand(h.next_header);
-        const verdict v = parts_.fragments.add(p_, info_, f, ctx_);
+        const verdict v = parts_.add_fragment(p_, info_, f, ctx_);
         if (v.next == step::drop) blame_fragment(v.reason, f, fragment_at);
         // The whole datagram has the headers of its first fragment, which may not be this one.
         if (v.next == step::ipv6) start();
@@ -227,7 +227,7 @@ private:
 }  // namespace
 
 verdict ipv6_input(packet::packet& p, packet::rx_info& info, const context& ctx, const ip_parts& parts) {
-    ctx.mibs.add(mib::ip6_in_receives);
+    if (info.crossings == 0) ctx.mibs.add(mib::ip6_in_receives);
     info.family = ip_family::v6;
     if (const verdict v = check_header(p, info, ctx); v.next == step::drop) return v;
     const auto& h = *p.header<wire::ipv6_header>(info.l3_offset);

@@ -265,6 +265,7 @@ verdict reassembler::complete(entry& e, packet::packet& p, packet::rx_info& info
     p = join_fragments(e.in_order ? e.first : sort_fragments(e.first));
     info = e.head_info;
     info.l4_length = e.total;
+    info.reassembled = true;
     bytes_ -= e.held;
     e.first = e.last = nullptr;
     if (v4) restore_ipv4_header(p, info, e.total, *ecn);

@@ -13,10 +13,12 @@ namespace skua::packet {
 
 /// What another shard is asked to do with a packet.
 enum class errand : std::uint8_t {
-    deliver,    // a checked UDP datagram for a socket whose home is there (l2_len and l3_len of the mbuf are set)
-    neighbour,  // an ARP or neighbour discovery message, for the owner of the neighbour machine (likewise)
-    transmit,   // an IP datagram to be sent
-    resolve,    // an IP datagram to be sent, for the owner of the neighbour machine to park
+    deliver,     // a checked UDP datagram for a socket whose home is there (l2_len and l3_len of the mbuf are set)
+    neighbour,   // an ARP or neighbour discovery message, for the owner of the neighbour machine (likewise)
+    transmit,    // an IP datagram to be sent
+    resolve,     // an IP datagram to be sent, for the owner of the neighbour machine to park
+    reassemble,  // a fragment, for the shard that puts its datagram together (l2_len is set)
+    admit,       // a datagram put together, for the shard that would have received it whole (likewise)
 };
 
 /// Travels in the mbuf's dynamic field area while a packet waits in a queue (socket, mailbox, parked, loopback).
@@ -27,13 +29,15 @@ struct meta {
         std::uint64_t rx_time_ns;  // received: when (monotonic_clock)
         void* owner;               // to be sent: the socket whose send buffer it is charged to, or nullptr
     };
-    std::uint32_t ifindex;       // received: the interface it came in on; to be sent: the one it must leave by, or 0
-    std::uint16_t l4_offset;     // received: where the UDP header begins
-    std::uint8_t rx_shard;       // received: the shard that took it from the NIC
-    std::uint8_t flags : 4;      // meta_flag
-    std::uint8_t crossings : 2;  // how often it went from shard to shard
-    errand what : 2;             // between shards only
+    std::uint32_t ifindex;        // received: the interface it came in on; to be sent: the one it must leave by, or 0
+    std::uint16_t l4_offset;      // received: where the UDP header begins
+    std::uint16_t rx_shard : 7;   // received: the shard that took it from the NIC
+    std::uint16_t flags : 4;      // meta_flag
+    std::uint16_t crossings : 2;  // how often it went from shard to shard
+    errand what : 3;              // between shards only
 };
+// Other users of the dynamic field area find room for a word beside it.
+static_assert(sizeof(meta) == 24);
 
 enum meta_flag : std::uint8_t {
     meta_ipv6 = 1,

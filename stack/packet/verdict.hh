@@ -16,6 +16,7 @@ enum class step : std::uint8_t {
     deliver,   // to a socket
     report,    // an ICMP error about one of our datagrams: to the socket that sent it
     to_first,  // for the shard that owns the neighbour machine
+    away,      // a fragment that another shard puts together: rx_info::away
     arp,       // to the neighbour machine (ARP)
     ipv4,
     ipv6,
@@ -50,6 +51,8 @@ struct rx_info {
     bool local_origin = false;    // looped back: sent by this stack, checksums good by construction
     std::uint8_t rx_shard = 0;    // the shard that took it from the NIC
     std::uint8_t crossings = 0;   // how often it went from shard to shard since
+    std::uint8_t away = 0;        // of a fragment: the shard that puts it together
+    bool reassembled = false;     // from fragments
 };
 
 }  // namespace skua::packet

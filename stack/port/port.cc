@@ -256,51 +256,85 @@ void port::settle_rss(const port_options& options, random_source& random) {
     const bool usable = key_known && (asked_.rx_offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH);
     got.hash_v4 = hash_v4_ = usable && (got.rss_fields & RTE_ETH_RSS_NONFRAG_IPV4_UDP);
     got.hash_v6 = hash_v6_ = usable && (got.rss_fields & RTE_ETH_RSS_NONFRAG_IPV6_UDP);
+    spread_v4_ = key_known && (got.rss_fields & RTE_ETH_RSS_NONFRAG_IPV4_UDP);
+    spread_v6_ = key_known && (got.rss_fields & RTE_ETH_RSS_NONFRAG_IPV6_UDP);
     settle_reta(got);
     capabilities_ = capability_table(info_, options, asked_, got);
 }
 
 void port::settle_reta(outcome& got) {
     got.reta_size = info_.reta_size;
-    if (!asked_.rss_fields || info_.reta_size == 0) return;
+    reta_room_ = info_.reta_size;
+    if (!asked_.rss_fields || reta_room_ == 0) return;
+    reta_ = std::make_unique<std::atomic<std::uint16_t>[]>(reta_room_);
     std::vector<std::uint16_t> all(asked_.rx_queues);
     for (std::uint16_t q = 0; q < asked_.rx_queues; q++) all[q] = q;
     const auto steered = steer_to(all);
     got.reta_set = steered.has_value();
     if (steered) return;
-    const bool stray = std::any_of(reta_.begin(), reta_.end(), [&](auto q) { return q >= asked_.rx_queues; });
+    const auto now = reta();
+    const bool stray = std::any_of(now.begin(), now.end(), [&](auto q) { return q >= asked_.rx_queues; });
     notes_.push_back(fmt::format("RETA: {}{}", rte_strerror(steered.error().code),
                                  stray ? "; some packets go to queues that nobody polls" : ""));
 }
 
-void port::read_reta() {
-    reta_.clear();
+std::vector<std::uint16_t> port::read_reta() {
     auto groups = reta_groups(info_.reta_size);
     for (auto& g : groups) g.mask = ~0ull;
-    if (rte_eth_dev_rss_reta_query(id_, groups.data(), info_.reta_size) != 0) return;
+    if (rte_eth_dev_rss_reta_query(id_, groups.data(), info_.reta_size) != 0) return {};
+    std::vector<std::uint16_t> table;
     for (std::size_t i = 0; i < info_.reta_size; i++)
-        reta_.push_back(groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE]);
+        table.push_back(groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE]);
+    return table;
 }
 
-result<void> port::steer_to(std::span<const std::uint16_t> queues) {
+void port::note_reta(const std::vector<std::uint16_t>& table) {
+    for (std::size_t i = 0; i < table.size(); i++) reta_[i].store(table[i], std::memory_order_relaxed);
+    reta_size_.store(static_cast<std::uint32_t>(table.size()), std::memory_order_release);
+}
+
+std::vector<std::uint16_t> port::reta() const {
+    std::vector<std::uint16_t> table(reta_size_.load(std::memory_order_acquire));
+    for (std::size_t i = 0; i < table.size(); i++) table[i] = reta_[i].load(std::memory_order_relaxed);
+    return table;
+}
+
+result<void> port::steer(std::span<const std::uint16_t> table) {
     if (gone()) return fail(ENODEV);
-    if (queues.empty() || std::any_of(queues.begin(), queues.end(), [&](auto q) { return q >= rx_queues(); }))
+    if (table.empty() || std::any_of(table.begin(), table.end(), [&](auto q) { return q >= rx_queues(); }))
         return fail(EINVAL);
-    if (info_.reta_size == 0 || !asked_.rss_fields) return fail(ENOTSUP);
-    std::vector<std::uint16_t> wanted(info_.reta_size);
+    if (reta_room_ == 0 || (!asked_.rss_fields && !move_)) return fail(ENOTSUP);
+    std::vector<std::uint16_t> wanted(reta_room_);
+    for (std::size_t i = 0; i < wanted.size(); i++) wanted[i] = table[i % table.size()];
+    if (move_) {
+        if (const auto moved = move_(wanted); !moved) return moved;
+        note_reta(wanted);
+        return {};
+    }
     auto groups = reta_groups(wanted.size());
     for (std::size_t i = 0; i < wanted.size(); i++) {
         auto& group = groups[i / RTE_ETH_RETA_GROUP_SIZE];
         group.mask |= 1ull << i % RTE_ETH_RETA_GROUP_SIZE;
-        group.reta[i % RTE_ETH_RETA_GROUP_SIZE] = wanted[i] = queues[i % queues.size()];
+        group.reta[i % RTE_ETH_RETA_GROUP_SIZE] = wanted[i];
     }
     const int e = rte_eth_dev_rss_reta_update(id_, groups.data(), info_.reta_size);
-    read_reta();
-    if (e != 0) return fail(-e);
+    const auto told = read_reta();
     // A driver that takes the table but does not tell it is believed.
-    if (reta_.empty()) reta_ = std::move(wanted);
-    else if (reta_ != wanted) return fail(EIO);
+    note_reta(told.empty() && e == 0 ? wanted : told);
+    if (e != 0) return fail(-e);
+    if (!told.empty() && told != wanted) return fail(EIO);
     return {};
+}
+
+void port::spread_by(std::size_t entries, std::function<result<void>(std::span<const std::uint16_t>)> move) {
+    reta_size_.store(0, std::memory_order_release);
+    reta_ = std::make_unique<std::atomic<std::uint16_t>[]>(entries);
+    reta_room_ = entries;
+    move_ = std::move(move);
+    spread_v4_ = spread_v6_ = true;
+    std::vector<std::uint16_t> all(rx_queues());
+    for (std::uint16_t q = 0; q < all.size(); q++) all[q] = q;
+    (void)steer(all);
 }
 
 link_state port::link() {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -86,16 +87,27 @@ public:
     const toeplitz& hash() const { return *hash_; }
     std::span<const std::uint8_t> rss_key() const { return key_; }
     /// The queue a hash goes to: by the device's table if it is known, else as if the table were 0, 1, .. over and
-    /// over.
+    /// over. Any thread, while the table is changed too.
     std::uint16_t queue_of(std::uint32_t hash) const {
-        return reta_.empty() ? static_cast<std::uint16_t>(hash % std::max<std::uint16_t>(1, rx_queues()))
-                             : reta_[hash % reta_.size()];
+        const std::uint32_t n = reta_size_.load(std::memory_order_acquire);
+        return n == 0 ? static_cast<std::uint16_t>(hash % std::max<std::uint16_t>(1, rx_queues()))
+                      : reta_[hash % n].load(std::memory_order_relaxed);
     }
     /// Empty if the device has no table or does not tell.
-    std::span<const std::uint16_t> reta() const { return reta_; }
+    std::vector<std::uint16_t> reta() const;
+    /// Datagrams of the family that are no fragments come to queue_of(hash()(flow)), and there are several queues.
+    bool spreads(ip_family family) const {
+        return rx_queues() > 1 && reta_size_.load(std::memory_order_acquire) != 0 &&
+               (family == ip_family::v4 ? spread_v4_ : spread_v6_);
+    }
     /// Spreads over these queues only, evenly. Errors: EINVAL no queue or one that is not there; ENOTSUP; EIO the
     /// device says otherwise afterwards; ENODEV gone.
-    result<void> steer_to(std::span<const std::uint16_t> queues);
+    result<void> steer_to(std::span<const std::uint16_t> queues) { return steer(queues); }
+    /// Entry i of the table becomes table[i % size]. Errors: those of steer_to.
+    result<void> steer(std::span<const std::uint16_t> table);
+    /// From now on `move` is asked instead of the device, to spread by a table of `entries` (a power of two): for a
+    /// device whose packets somebody in front of it spreads, by hash()(flow).
+    void spread_by(std::size_t entries, std::function<result<void>(std::span<const std::uint16_t>)> move);
 
     // ---- while running ----
     /// Asks the device.
@@ -120,7 +132,8 @@ private:
     void open_filters(bool promiscuous);
     void settle_rss(const port_options& options, random_source& random);
     bool read_rss(outcome& got);
-    void read_reta();
+    std::vector<std::uint16_t> read_reta();
+    void note_reta(const std::vector<std::uint16_t>& table);
     void settle_reta(outcome& got);
     void settle_mtu(std::uint16_t at_first);
     void note_software_mtu();
@@ -155,7 +168,12 @@ private:
     transmit_facts offloads_;
     std::vector<std::uint8_t> key_;
     std::unique_ptr<const toeplitz> hash_;
-    std::vector<std::uint16_t> reta_;
+    bool spread_v4_ = false;
+    bool spread_v6_ = false;
+    std::unique_ptr<std::atomic<std::uint16_t>[]> reta_;
+    std::atomic<std::uint32_t> reta_size_{0};  // 0: not known
+    std::size_t reta_room_ = 0;                // entries of the device, or of spread_by()
+    std::function<result<void>(std::span<const std::uint16_t>)> move_;
     std::vector<capability_row> capabilities_;
     std::vector<std::string> notes_;
 };

@@ -79,6 +79,40 @@ TEST(port, null_device_spreads_over_its_queues) {
     EXPECT_EQ((*p)->steer_to({}), fail(EINVAL));
 }
 
+TEST(port, takes_any_table_of_its_queues) {
+    counted_pool pool;
+    vdev device("net_null");
+    ASSERT_TRUE(device.made());
+    auto p = test::start(device.id, {.queues = 3}, pool);
+    ASSERT_TRUE(p) << p.error();
+    const std::vector<std::uint16_t> one_in_four{1, 1, 2, 1};
+    EXPECT_TRUE((*p)->steer(one_in_four));
+    const auto now = (*p)->reta();
+    for (std::size_t i = 0; i < 128; i++) EXPECT_EQ(now[i], one_in_four[i % 4]);
+}
+
+TEST(port, somebody_in_front_of_the_device_may_spread) {
+    counted_pool pool;
+    const auto wire = ring_wire::make(test::unique_name("wire"), 3);
+    ASSERT_TRUE(wire) << wire.error();
+    auto p = test::start((*wire)->id(), {.queues = 3}, pool);
+    ASSERT_TRUE(p) << p.error();
+    EXPECT_FALSE((*p)->spreads(ip_family::v4));
+    std::vector<std::uint16_t> told;
+    (*p)->spread_by(8, [&](std::span<const std::uint16_t> table) -> result<void> {
+        if (table[0] == 2) return fail(EBUSY);
+        told.assign(table.begin(), table.end());
+        return {};
+    });
+    EXPECT_EQ(told, (std::vector<std::uint16_t>{0, 1, 2, 0, 1, 2, 0, 1}));
+    EXPECT_TRUE((*p)->spreads(ip_family::v4));
+    EXPECT_TRUE((*p)->steer(std::vector<std::uint16_t>{1, 0}));
+    EXPECT_EQ((*p)->reta(), told);
+    EXPECT_EQ((*p)->queue_of(9), 0);
+    EXPECT_EQ((*p)->steer(std::vector<std::uint16_t>{2}), fail(EBUSY));
+    EXPECT_EQ((*p)->queue_of(9), 0);
+}
+
 TEST(port, rss_key_is_the_one_asked_for_and_hashes_with_it) {
     counted_pool pool;
     vdev device("net_null");

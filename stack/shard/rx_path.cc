@@ -42,7 +42,8 @@ bool is_v6(const rx_info& info) { return info.family == ip_family::v6; }
 
 rx_path::rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
                  net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
-                 net::reassembler& reassembly, net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts)
+                 net::reassembler& reassembly, const net::fragment_homes& fragments, net::icmp_output& icmp,
+                 tx_path& tx, rte_mempool* pool, counters& counts)
     : shard_(shard),
       ports_(ports),
       neighbours_(neighbours),
@@ -50,7 +51,7 @@ rx_path::rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_t
       tables_(tables),
       hash_(hash),
       icmp_(icmp),
-      ip_{reassembly, icmp},
+      ip_{.fragments = reassembly, .errors = icmp, .homes = tx.shards() > 1 ? &fragments : nullptr, .shard = shard},
       tx_(tx),
       pool_(pool),
       counts_(counts) {}
@@ -102,11 +103,16 @@ void rx_path::settle(packet::packet p, const extent& was, rx_info& info, verdict
                      unclaimed_frames* unclaimed) {
     switch (v.next) {
         case step::deliver:
+            if (info.reassembled && ip_.homes) return pass_whole(std::move(p), info, udp);
             if (!info.to_broadcast && !info.to_multicast) return admit(std::move(p), was, info, udp);
             // Nobody answers what was sent to many, nor counts it as NoPorts (Linux: __udp4_lib_mcast_deliver).
             if (deliver_copies(p, info, true) != 0) return;
             v = drop_reason::udp_no_port;
             break;
+        case step::away:
+            counts_.fragments_handed_over.add();
+            remember(p, info);
+            return tx_.hand_over(std::move(p), info.away, packet::errand::reassemble);
         case step::reply: return tx_.output(std::move(p), way_back(info));
         case step::report: return report(std::move(p), report_);
         case step::arp:
@@ -116,6 +122,25 @@ void rx_path::settle(packet::packet p, const extent& was, rx_info& info, verdict
     }
     if (unclaimed && is_unclaimed(v.reason)) give_back(std::move(p), was, *unclaimed);
     else drop(std::move(p), v.reason);
+}
+
+/// The shard that the NIC would have given the whole datagram to.
+std::uint16_t rx_path::receiving_shard(const rte_mbuf* m, const rx_info& info) const {
+    const std::uint32_t hash = flow_hash(m, info);
+    const attachment* from = ports_.find(m->port);
+    return from && from->device ? from->device->queue_of(hash) : static_cast<std::uint16_t>(hash % tx_.shards());
+}
+
+/// From here on it is as if it had come in whole: same shard, same choice of a socket, same order among its flow.
+void rx_path::pass_whole(packet::packet p, rx_info& info, burst& udp) {
+    const std::uint16_t to = receiving_shard(p.get(), info);
+    info.rx_shard = static_cast<std::uint8_t>(to);
+    info.crossings = 0;
+    info.reassembled = false;
+    if (to == shard_) return settle(std::move(p), {}, info, step::deliver, udp, nullptr);
+    counts_.reassembled_handed_over.add();
+    remember(p, info);
+    tx_.hand_over(std::move(p), to, packet::errand::admit);
 }
 
 void rx_path::give_back(packet::packet p, const extent& was, unclaimed_frames& to) {
@@ -133,8 +158,9 @@ void rx_path::admit(packet::packet p, const extent& was, const rx_info& info, bu
     const unsigned i = udp.count++;
     udp.extents[i] = was;
     udp.infos[i] = info;
-    udp.keys[i] = {info.flow, tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0, info.ifindex,
-                   info.rx_shard, p.get(), static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header))};
+    udp.keys[i] = {info.flow,    tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0,
+                   info.ifindex, info.rx_shard,
+                   p.get(),      static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header))};
     udp.frames[i] = p.release();
 }
 
@@ -287,6 +313,20 @@ void rx_path::receive_handed_over(std::span<rte_mbuf*> packets) {
                 const rx_info info = recall(p, true);
                 if (info.to_broadcast || info.to_multicast) deliver_copies(p, info, false);
                 else admit(std::move(p), {}, info, udp);
+                break;
+            }
+            case packet::errand::reassemble: {
+                rx_info info = recall(p, false);
+                const attachment* from = ports_.find(m->port);
+                ip_.refuse_protocols = from && from->device;
+                const verdict last = walk(p, info, is_v6(info) ? step::ipv6 : step::ipv4);
+                settle(std::move(p), {}, info, last, udp, nullptr);
+                break;
+            }
+            case packet::errand::admit: {
+                rx_info info = recall(p, true);
+                info.crossings = 0;
+                settle(std::move(p), {}, info, step::deliver, udp, nullptr);
                 break;
             }
             case packet::errand::neighbour: {

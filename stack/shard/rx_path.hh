@@ -33,7 +33,8 @@ class rx_path {
 public:
     rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
             net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
-            net::reassembler& reassembly, net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts);
+            net::reassembler& reassembly, const net::fragment_homes& fragments, net::icmp_output& icmp, tx_path& tx,
+            rte_mempool* pool, counters& counts);
 
     void begin(const net::context& context) { context_ = &context; }
 
@@ -63,7 +64,9 @@ private:
     packet::verdict walk(packet::packet& p, packet::rx_info& info, packet::verdict from);
     void settle(packet::packet p, const extent& was, packet::rx_info& info, packet::verdict verdict, burst& udp,
                 unclaimed_frames* unclaimed);
+    void pass_whole(packet::packet p, packet::rx_info& info, burst& udp);
     void admit(packet::packet p, const extent& was, const packet::rx_info& info, burst& udp);
+    std::uint16_t receiving_shard(const rte_mbuf* m, const packet::rx_info& info) const;
     std::uint32_t flow_hash(const rte_mbuf* m, const packet::rx_info& info) const;
     void deliver(burst& udp, unclaimed_frames* unclaimed);
     void deliver_group(burst& udp, socket::udp_socket& to, std::uint32_t members);

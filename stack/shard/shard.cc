@@ -27,8 +27,8 @@ shard::shard(const common& shared, shard_options options, std::unique_ptr<random
       tx_(index_, mailboxes_, ports_, network_.neighbours(), shared.path_mtus, pool_, *random_, counts_),
       icmp_(tx_, *random_, options.icmp),
       reassembly_(tx_, icmp_, *random_, options.reassembly),
-      rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_, icmp_, tx_,
-          pool_, counts_) {}
+      rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_,
+          shared.fragments, icmp_, tx_, pool_, counts_) {}
 
 shard::~shard() = default;
 

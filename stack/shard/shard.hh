@@ -30,6 +30,7 @@ struct common {
     udp::tables& tables;
     exchange& mailboxes;
     const port::toeplitz& hash;
+    const net::fragment_homes& fragments;
 };
 
 struct shard_options {

@@ -45,6 +45,7 @@ public:
     unsigned take_frames(std::span<rte_mbuf*> out);
     /// To another shard with an errand; dropped and counted if its ring is full.
     void hand_over(packet::packet p, std::uint16_t to, packet::errand what);
+    unsigned shards() const { return peers_.shards(); }
 
 private:
     void emit(packet::packet datagram, const net::path& way);
