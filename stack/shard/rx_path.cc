@@ -158,9 +158,14 @@ void rx_path::admit(packet::packet p, const extent& was, const rx_info& info, bu
     const unsigned i = udp.count++;
     udp.extents[i] = was;
     udp.infos[i] = info;
-    udp.keys[i] = {info.flow,    tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0,
-                   info.ifindex, info.rx_shard,
-                   p.get(),      static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header))};
+    udp.keys[i] = {info.flow,
+                   tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0,
+                   info.ifindex,
+                   info.rx_shard,
+                   p.get(),
+                   static_cast<std::uint16_t>(info.l4_offset + sizeof(wire::udp_header)),
+                   static_cast<std::uint16_t>(shard_),
+                   context_->now};
     udp.frames[i] = p.release();
 }
 
@@ -279,8 +284,9 @@ void rx_path::report(packet::packet p, const net::icmp_report& about) {
     rx_info quoted;
     quoted.flow = about.flow;
     quoted.family = about.family;
-    const udp::lookup_key key{about.flow, flow_hash(p.get(), quoted), about.ifindex,
-                              static_cast<std::uint16_t>(shard_)};
+    const udp::lookup_key key{
+        about.flow, flow_hash(p.get(), quoted), about.ifindex, static_cast<std::uint16_t>(shard_), nullptr,
+        0,          udp::lookup_key::nobody,    context_->now};
     udp::pcb* const to = tables_.lookup(key);
     if (to == nullptr) {
         counts_.mibs.add(about.family == ip_family::v6 ? mib::icmp6_in_errors : mib::icmp_in_errors);

@@ -35,6 +35,8 @@ public:
                                                                  execution how = execution::native);
 
     std::string_view name() const override { return "bpf"; }
+    /// What the program says of a packet; nothing: there is none.
+    std::optional<std::uint32_t> index(const lookup_key& key) const override;
 
 private:
     struct unload {
@@ -45,7 +47,6 @@ private:
     bpf_selector(handle program, language l, execution how);
     static result<std::shared_ptr<const selector>> load(const rte_bpf_prm& what, language l, execution how);
     std::uint64_t run(void* context) const;
-    std::optional<std::uint32_t> index(const lookup_key& key) const override;
 
     const handle program_;
     const language language_;

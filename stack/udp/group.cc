@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "udp/generations.hh"
 #include "udp/selector.hh"
 #include "udp/tables.hh"
 
@@ -251,6 +252,15 @@ void group::set_selector(std::shared_ptr<const selector> s) {
     rcu_.retire(std::move(home_tables_));
 }
 
+void group::set_generations(std::shared_ptr<generations> g) {
+    if (generations_ != g) {
+        g->follow(all_.over());
+        all_.for_each([&](pcb& p) { g->enter(p); });
+    }
+    generations_ = g;
+    set_selector(std::move(g));
+}
+
 pcb* group::receiver(const lookup_key& key) const {
     const member_table& members = best_for(key.shard);
     if (const selector* const s = select_.load(std::memory_order_acquire)) {
@@ -275,11 +285,13 @@ void group::place_by_shard(pcb& p, place_order order) {
 void group::join(pcb& p, place_order order) {
     all_.join(p, order, p.weight);
     place_by_shard(p, order);
+    if (generations_) generations_->enter(p);
 }
 
 void group::update(pcb& p, place_order order) {
     all_.set_weight(p, p.weight);
     place_by_shard(p, order);
+    if (generations_) generations_->update(p);
 }
 
 std::uint16_t group::emptiest(const std::vector<std::uint16_t>& shards) const {
@@ -288,10 +300,12 @@ std::uint16_t group::emptiest(const std::vector<std::uint16_t>& shards) const {
 
 void group::align(const std::vector<pcb*>& moved) {
     all_.align();
+    if (generations_) generations_->align();
     for (pcb* p : moved) place_by_shard(*p, all_.order_of(*p));
 }
 
 void group::leave(pcb& p) {
+    if (generations_) generations_->leave(p);
     if (hint_tables_) hint_tables_->drop(p);
     if (home_tables_) home_tables_->drop(p);
     all_.leave(p);

@@ -17,6 +17,7 @@
 namespace skua::udp {
 
 class selector;
+class generations;
 struct lookup_key;
 
 /// Sockets and the buckets that flows fall into, shared out by weight (Webster's method: with equal weights no two
@@ -48,6 +49,7 @@ public:
     void leave(pcb& p);
     /// After the spread, or the home of members, was changed: moves the buckets that it must.
     void align();
+    const spread* over() const { return spread_; }
     std::size_t size() const { return seats_.size(); }
     std::size_t bucket_count() const;
     /// Members at home on a shard.
@@ -183,6 +185,9 @@ public:
     /// nullptr: the buckets choose.
     void set_selector(std::shared_ptr<const selector> s);
     const std::shared_ptr<const selector>& chosen_by() const { return selector_; }
+    /// Its members' flows outlive upgrades from now on: `g` chooses, and knows every member as long as the group lives.
+    void set_generations(std::shared_ptr<generations> g);
+    const std::shared_ptr<generations>& by_generation() const { return generations_; }
 
     // ---- readers ----
     /// Of a packet that the group won.
@@ -210,6 +215,7 @@ private:
     mutable std::atomic<std::uint64_t> fallbacks_{0};  // raised by any shard
     // writer
     std::shared_ptr<const selector> selector_;
+    std::shared_ptr<generations> generations_;
     std::unique_ptr<shard_tables> hint_tables_;
     std::unique_ptr<shard_tables> home_tables_;
 };

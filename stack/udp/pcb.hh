@@ -14,6 +14,7 @@ namespace skua::udp {
 class group;
 class selector;
 struct binding;
+struct registration;
 
 /// Fields marked (control) are read and written under the tables' writer lock only; shards never touch them: what
 /// shards need was copied into table entries when the pcb was bound.
@@ -33,6 +34,7 @@ struct pcb {
     std::uint16_t weight = 1;           // its share of a group's flows, 0 to most_weight
     std::uint16_t ephemeral_first = 0;  // IP_LOCAL_PORT_RANGE: narrows the tables' range, 0 = does not
     std::uint16_t ephemeral_last = 0;
+    std::uint32_t flow_room = 0;  // of its group's flow table if it sets up generations; 0: as configured
     // (control) where it stands; local.port 0 = not bound, remote.port 0 = not connected
     endpoint local;
     endpoint remote;
@@ -45,6 +47,8 @@ struct pcb {
     /// The shard that fills the receive queue. Any thread.
     std::atomic<std::uint16_t> home_shard{0};
     bool home_fixed = true;  // (control) false: joining a group, or tables::rehome_all, may choose another
+    /// With the generations of its group; nullptr: there are none. Any thread, under RCU.
+    std::atomic<registration*> registered{nullptr};
 
 protected:
     ~pcb() = default;

@@ -67,11 +67,13 @@ std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_fact
 /// Makes the group's entry what its members call for.
 void tables::state::publish(placed_group& g, std::uint16_t port) {
     candidate* old = std::exchange(g.entry, nullptr);
-    if (g.sockets->size() == 1)
+    // Generations count what comes, and know flows, even while there is one member.
+    const bool alone = g.sockets->size() == 1 && !g.sockets->by_generation();
+    if (alone)
         g.sockets->all().for_each([&](pcb& only) { g.entry = search.add(candidate::of(only, only.bound->placed_at)); });
-    else if (g.sockets->size() > 1 && old && old->members && old->hinted() == g.sockets->hinted())
+    else if (g.sockets->size() > 0 && old && old->members && old->hinted() == g.sockets->hinted())
         g.entry = std::exchange(old, nullptr);
-    else if (g.sockets->size() > 1) g.entry = search.add(candidate::of(*g.sockets, port));
+    else if (g.sockets->size() > 0) g.entry = search.add(candidate::of(*g.sockets, port));
     if (old) search.remove(old);
 }
 

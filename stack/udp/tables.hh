@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "base/clock.hh"
 #include "base/random.hh"
 #include "base/rcu.hh"
 #include "base/result.hh"
@@ -45,6 +46,11 @@ struct lookup_key {
     /// For groups that choose by content: the packet, and where in it the payload begins. nullptr: there is none.
     const rte_mbuf* packet = nullptr;
     std::uint16_t payload = 0;
+    /// The shard that looks, if it will deliver what it finds: who counts packets counts on their member's own shard.
+    std::uint16_t looks_on = nobody;
+    time_point now{};
+
+    static constexpr std::uint16_t nobody = 0xffff;
 };
 
 class tables {
