@@ -75,6 +75,7 @@ struct udp_config {
     udp::mixed_rule mixed_rule = udp::mixed_rule::every;
     port_range ephemeral_ports{32768, 60999};
     std::uint32_t expected_sockets = 1024;
+    std::uint32_t group_flows = 65536;
     friend bool operator==(const udp_config&, const udp_config&) = default;
 };
 

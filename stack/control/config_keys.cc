@@ -97,6 +97,9 @@ const std::vector<key<udp_config>>& keys<udp_config>() {
               "Chosen from when a program names no port (Linux: net.ipv4.ip_local_port_range)."),
         value("expected_sockets", &udp_config::expected_sockets, integer<u32>(16, 1 << 24), "sockets",
               "First size of the lookup tables; they grow."),
+        value("group_flows", &udp_config::group_flows, integer<u32>(1, 4'194'304), "flows",
+              "Room of the flow table of a group with generations (UDP_GRM_DISSECTOR of type FLOW); 48 bytes a flow. A "
+              "program asks for another by the option SKUA_GROUP_FLOWS."),
     };
     return table;
 }

@@ -74,6 +74,7 @@ unicast_probes = 2
 mixed_rule = "group"
 ephemeral_ports = [1024, 65535]
 expected_sockets = 100000
+group_flows = 1000
 [socket]
 rmem_default = 2304
 rmem_max = 1000000
@@ -141,7 +142,7 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(c.stack, (stack_config{3, "1-2,5", 16, idle_policy::yield, {}, 0}));
     EXPECT_EQ(c.pool, (pool_config{65535, 9600, 0}));
     EXPECT_EQ(c.neighbours, (neighbours_config{64, 3, milliseconds(10000), milliseconds(500), milliseconds(0), 1, 2}));
-    EXPECT_EQ(c.udp, (udp_config{udp::mixed_rule::group, {1024, 65535}, 100000}));
+    EXPECT_EQ(c.udp, (udp_config{udp::mixed_rule::group, {1024, 65535}, 100000, 1000}));
     EXPECT_EQ(c.socket, (socket_config{2304, 1000000, 4608, 4608, 50}));
     EXPECT_EQ(c.reassembly, (reassembly_config{1, 65536, seconds(1), seconds(2)}));
     EXPECT_EQ(c.icmp, (icmp_config{0, 1}));

@@ -73,7 +73,6 @@ public:
     const net::path_mtu_cache& path_mtus() const { return path_mtus_; }
     const udp::tables& tables() const { return tables_; }
     const port::toeplitz& flow_hash() const { return hash_; }
-    time_point now() const { return around_.now ? around_.now() : clock_.now(); }
     /// Counters of calls, which belong to no shard.
     std::uint64_t call_count(mib which) const {
         return call_counts_[static_cast<std::size_t>(which)].load(std::memory_order_relaxed);
@@ -88,10 +87,9 @@ public:
     unsigned submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams) override;
     rte_mempool* pool() override { return pools_.front().get(); }
     std::uint16_t next_home_shard() override;
-    const socket::limits& socket_limits() const override {
-        return *limits_.load(std::memory_order_acquire);
-    }
+    const socket::limits& socket_limits() const override { return *limits_.load(std::memory_order_acquire); }
     void count(mib which) override;
+    time_point now() const override { return around_.now ? around_.now() : clock_.now(); }
 
 private:
     stack(const config& c, surroundings around);

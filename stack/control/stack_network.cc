@@ -29,6 +29,7 @@ socket::limits socket_limits_of(const config& c) {
     l.rmem_max = static_cast<std::int32_t>(c.socket.rmem_max);
     l.wmem_default = static_cast<std::int32_t>(c.socket.wmem_default);
     l.wmem_max = static_cast<std::int32_t>(c.socket.wmem_max);
+    l.group_flows = c.udp.group_flows;
     l.spin = std::chrono::microseconds(c.socket.spin_us);
     l.unprivileged_port_start = static_cast<std::uint16_t>(std::min(c.stack.unprivileged_port_start, 65535u));
     return l;

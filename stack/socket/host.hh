@@ -21,7 +21,8 @@ struct limits {
     std::int32_t wmem_default = 212992;
     std::int32_t wmem_max = 4194304;
     std::uint16_t unprivileged_port_start = 1024;
-    nanoseconds spin{0};  // blocking calls look for this long before they sleep
+    nanoseconds spin{0};                // blocking calls look for this long before they sleep
+    std::uint32_t group_flows = 65536;  // room of a group's flow table (UDP_GRM's dissector FLOW)
 };
 
 /// Implemented by whoever runs the shards. Every function may be called from any thread. Outlives its sockets, and
@@ -44,6 +45,8 @@ public:
     /// The home of the next socket.
     virtual std::uint16_t next_home_shard() = 0;
     virtual const limits& socket_limits() const = 0;
+    /// As the shards see it.
+    virtual time_point now() const = 0;
     /// For what happens in the calls themselves: UdpSndbufErrors.
     virtual void count(mib which) = 0;
 

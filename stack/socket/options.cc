@@ -17,6 +17,7 @@
 #include "base/random.hh"
 #include "net/ip_output.hh"
 #include "skua/options.h"
+#include "socket/generation_options.hh"
 #include "socket/udp_socket.hh"
 #include "udp/bpf_selector.hh"
 
@@ -173,6 +174,9 @@ struct option_access {
         return v < 0 || v > sock::most_weight ? fail(EINVAL) : set_control<&sock::weight>(s, v);
     }
 
+    static result<option_value> get_flow_room(sock& s) { return option_value(flow_room(s.host_, s)); }
+    static result<void> set_flow_room(sock& s, int flows) { return socket::set_flow_room(s.host_, s, flows); }
+
     template <int Value>
     static result<option_value> constant(sock&) {
         return option_value(Value);
@@ -313,6 +317,7 @@ const option_access::row option_access::table[] = {
     {SOL_SKUA, SKUA_REUSEPORT_SELECT, nullptr, x::select_by},
     {SOL_SKUA, SKUA_REUSEPORT_WEIGHT, x::get_control<&udp_socket::weight>, x::set_weight},
     {SOL_SKUA, SKUA_REUSEPORT_COOKIE, nullptr, nullptr, x::select_by_cookie},
+    {SOL_SKUA, SKUA_GROUP_FLOWS, x::get_flow_room, x::set_flow_room},
     {SOL_SOCKET, SO_RCVBUF, x::get<&sets::receive_buffer>, x::set_receive_buffer},
     {SOL_SOCKET, SO_SNDBUF, x::get<&sets::send_buffer>, x::set_send_buffer},
     {SOL_SOCKET, SO_RCVBUFFORCE, nullptr, x::force_receive_buffer},
@@ -350,6 +355,7 @@ result<void> udp_socket::setsockopt(int level, int name, const void* value, sock
     if (static_cast<int>(length) < 0) return fail(EINVAL);
     const auto* option = option_access::find(level, name);
     const std::span bytes(static_cast<const std::byte*>(value), length);
+    if (is_generation_option(level, name)) return set_generation_option(host_, *this, name, bytes);
     if (level == IPPROTO_IPV6 && family == ip_family::v4) return fail(ENOPROTOOPT);
     if (option && option->set_bytes) return option->set_bytes(*this, bytes);
     // Here Linux looks at the length before the name.
@@ -364,6 +370,12 @@ result<void> udp_socket::setsockopt(int level, int name, const void* value, sock
 
 result<void> udp_socket::getsockopt(int level, int name, void* value, socklen_t* length) {
     if (static_cast<int>(*length) < 0) return fail(EINVAL);
+    if (is_generation_option(level, name)) {
+        const auto got = get_generation_option(host_, *this, name, {static_cast<std::byte*>(value), *length});
+        if (!got) return fail(got.error().code);
+        *length = static_cast<socklen_t>(*got);
+        return {};
+    }
     const auto* option = option_access::find(level, name);
     // ip_getsockopt says so of every level that is not its own.
     const bool known_level = level == SOL_SOCKET || level == SOL_SKUA || level == IPPROTO_IP || level == IPPROTO_UDP ||

@@ -9,6 +9,7 @@
 #include "socket/sockaddr.hh"
 #include "socket/truesize.hh"
 #include "socket/udp_socket.hh"
+#include "udp/generations.hh"
 #include "udp/output.hh"
 #include "wire/ipv4.hh"
 #include "wire/ipv6.hh"
@@ -141,7 +142,15 @@ result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) co
     meta.ifindex = plan.ifindex;
     meta.what = packet::errand::transmit;
     meta.crossings = 0;
+    if (registered.load(std::memory_order_relaxed) != nullptr)
+        note_answer({plan.to.address, plan.to.port, plan.ifindex});
     return {};
+}
+
+void udp_socket::note_answer(const endpoint& to) const {
+    const rcu_domain::read_guard guard(host_.rcu());
+    auto* const member = registered.load(std::memory_order_acquire);
+    if (member != nullptr && member->of.flows() != nullptr) member->of.answered(*member, to, host_.now());
 }
 
 result<packet::packet> udp_socket::assemble(const send_plan& plan, std::span<const iovec> payload,

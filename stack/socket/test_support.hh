@@ -136,6 +136,7 @@ public:
     rte_mempool* pool() override { return pool_.get(); }
     std::uint16_t next_home_shard() override { return 0; }
     const limits& socket_limits() const override { return limits_; }
+    time_point now() const override { return clock; }
     void count(mib which) override { counted.push_back(which); }
 
     /// A datagram with this payload from `from` to `to`, as it comes out of UDP input.
@@ -166,6 +167,7 @@ public:
     bool hold = false;               // what is submitted waits in `held`
     std::size_t ring_size = 1000;    // of `held`
     std::uint32_t mtu = 0xffffffff;  // learnt path MTU
+    time_point clock{};
     std::vector<rte_mbuf*> held;
     std::vector<mib> counted;
     std::atomic<unsigned> submits{0};

@@ -211,6 +211,7 @@ private:
     /// `last`: a plan that serves if the destination is the same.
     result<send_plan> plan_for_message(const msghdr& message, const send_plan* last) const;
     result<void> frame_with(const send_plan& plan, packet::packet& p) const;
+    void note_answer(const endpoint& to) const;
     result<packet::packet> assemble(const send_plan& plan, std::span<const iovec> payload, std::size_t length) const;
     result<void> charge(std::uint32_t cost, time_point deadline);
     result<void> push_corked();

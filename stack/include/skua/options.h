@@ -35,4 +35,9 @@ struct skua_cookie {
  * With 0 it gets no flow while another member has more. Errors: EINVAL out of range. */
 #define SKUA_REUSEPORT_WEIGHT 3
 
+/* The room of the flow table that generations of a group need (skua/udp_grm.h, dissector FLOW): an int from 1 to
+ * 4194304, at most 48 bytes each. Before the first UDP_GRM option of the group, on the socket that sets it. Errors:
+ * EINVAL out of range; EPERM the group has its generations. */
+#define SKUA_GROUP_FLOWS 4
+
 #endif
