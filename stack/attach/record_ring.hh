@@ -1,0 +1,140 @@
+// A ring of datagrams in memory that two sides share and neither trusts: one writer, one reader at a time.
+//
+// Each side keeps its own position where the other cannot write, and believes of the other's no more than fits: garbage
+// there makes a ring full, or broken, never an access beyond it. Records stand in whole cache lines and never wrap: what
+// is left at the end is skipped.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "base/address.hh"
+
+namespace skua::attach {
+
+inline constexpr std::size_t line = 64;
+
+/// What stands in front of each payload.
+struct alignas(line) record {
+    enum class what : std::uint16_t { datagram = 1, skip = 2 };
+
+    std::uint32_t size = 0;    // bytes of the record with this header, a multiple of a line
+    std::uint32_t length = 0;  // of the payload
+    what kind = what::datagram;
+    std::uint16_t flags = 0;
+    std::uint16_t peer_port = 0;  // host order
+    std::uint16_t local_port = 0;
+    ip_address peer;   // sender of what was received; destination of what is sent
+    ip_address local;  // destination of what was received
+    std::uint32_t ifindex = 0;
+    std::uint64_t time_ns = 0;  // of arrival
+
+    static constexpr std::uint16_t to_connected = 1;  // flag: `peer` is not given
+
+    static constexpr std::size_t size_for(std::size_t payload) {
+        return (sizeof(record) + payload + line - 1) / line * line;
+    }
+};
+static_assert(sizeof(record) == line);
+
+/// Bytes written and read since the beginning; the place is the number modulo the capacity.
+struct ring_positions {
+    alignas(line) std::atomic<std::uint64_t> written{0};
+    alignas(line) std::atomic<std::uint64_t> read{0};
+};
+
+class ring_writer {
+public:
+    /// `bytes`: a power of two, on a line. Goes on where the ring stands: only a ring nobody else wrote to.
+    ring_writer(ring_positions& at, std::span<std::byte> bytes)
+        : at_(at), bytes_(bytes), written_(at.written.load(std::memory_order_relaxed)) {}
+
+    /// Bytes that the reader has not given back; more than the capacity: it gave garbage.
+    std::uint64_t used() const { return written_ - at_.read.load(std::memory_order_acquire); }
+    /// All that was written up to this position was read.
+    bool passed(std::uint64_t position) const { return used() <= written_ - position; }
+    std::uint64_t position() const { return written_; }
+
+    /// Room for a payload behind a header that the caller fills but for size and length; nullptr: full, or a record of
+    /// more than half the capacity.
+    record* begin(std::size_t payload) {
+        const std::uint64_t taken = used();
+        const std::size_t size = record::size_for(payload);
+        if (taken > bytes_.size() || size > bytes_.size() / 2) return nullptr;
+        std::size_t place = written_ % bytes_.size();
+        // An empty ring begins at its beginning: a reader that keeps up finds everything in few, warm lines.
+        const std::size_t left = bytes_.size() - place;
+        const bool anew = taken == 0 && place != 0 && left + size <= bytes_.size();
+        const std::size_t skipped = anew || size > left ? left : 0;
+        if (taken + skipped + size > bytes_.size()) return nullptr;
+        if (skipped != 0) {
+            auto* const skip = new (&bytes_[place]) record;
+            skip->size = static_cast<std::uint32_t>(skipped);
+            skip->kind = record::what::skip;
+            place = 0;
+        }
+        ready_ = written_ + skipped + size;
+        auto* const r = new (&bytes_[place]) record;
+        r->size = static_cast<std::uint32_t>(size);
+        r->length = static_cast<std::uint32_t>(payload);
+        return r;
+    }
+    static std::byte* payload(record* r) { return reinterpret_cast<std::byte*>(r + 1); }
+    /// What begin() gave is complete.
+    void end() {
+        written_ = ready_;
+        at_.written.store(written_, std::memory_order_seq_cst);
+    }
+
+private:
+    ring_positions& at_;
+    const std::span<std::byte> bytes_;
+    std::uint64_t written_;
+    std::uint64_t ready_ = 0;
+};
+
+class ring_reader {
+public:
+    ring_reader(ring_positions& at, std::span<std::byte> bytes)
+        : at_(at), bytes_(bytes), read_(at.read.load(std::memory_order_relaxed)) {}
+
+    enum class found : std::uint8_t { nothing, datagram, garbage };
+    /// The oldest record, its header copied and checked; the payload lies in the ring, and a hostile writer may still
+    /// change it. Garbage: the writer broke the rules, and nothing more will come out.
+    found front(record& header, std::span<const std::byte>& payload) {
+        for (;;) {
+            const std::uint64_t there = at_.written.load(std::memory_order_seq_cst) - read_;
+            if (there == 0) return found::nothing;
+            const std::size_t place = read_ % bytes_.size();
+            if (there > bytes_.size() || there % line != 0 || place % line != 0) return found::garbage;
+            std::memcpy(static_cast<void*>(&header), &bytes_[place], sizeof header);
+            if (header.size < sizeof header || header.size % line != 0 ||
+                header.size > std::min<std::uint64_t>(there, bytes_.size() - place))
+                return found::garbage;
+            if (header.kind == record::what::skip) {
+                read_ += header.size;
+                continue;
+            }
+            if (header.kind != record::what::datagram || header.length > header.size - sizeof header)
+                return found::garbage;
+            payload = bytes_.subspan(place + sizeof header, header.length);
+            return found::datagram;
+        }
+    }
+    /// Done with what front() gave.
+    void pop(const record& header) {
+        read_ += header.size;
+        at_.read.store(read_, std::memory_order_seq_cst);
+    }
+
+private:
+    ring_positions& at_;
+    const std::span<std::byte> bytes_;
+    std::uint64_t read_;
+};
+
+}  // namespace skua::attach
