@@ -50,17 +50,9 @@ int fail(const std::string& why) {
     return 1;
 }
 
-bool any_tentative(control::stack& stack) {
-    const rcu_domain::read_guard reading(stack.rcu());
-    for (const auto& i : stack.network().current().interfaces())
-        for (const auto& a : i.addresses)
-            if (a.state->load() == net::address_state::tentative) return true;
-    return false;
-}
-
 /// Duplicate address detection takes a second or two; before its end nobody reaches a tentative address.
 void wait_for_addresses(control::stack& stack, clock::time_point until) {
-    while (any_tentative(stack) && clock::now() < until && !interrupted) std::this_thread::sleep_for(10ms);
+    while (stack.any_tentative() && clock::now() < until && !interrupted) std::this_thread::sleep_for(10ms);
 }
 
 void show_start(api::running& r) {

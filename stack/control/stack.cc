@@ -203,6 +203,12 @@ std::uint16_t stack::ipv4_identification(const ip_address& source, const ip_addr
     return static_cast<std::uint16_t>(count + (h >> 16));
 }
 
+bool stack::drained() {
+    for (unsigned i = 0; i < mailboxes_.shards(); i++)
+        if (!mailboxes_.inbox(i).empty()) return false;
+    return true;
+}
+
 unsigned stack::submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams) {
     return mailboxes_.inbox(shard).push(datagrams);
 }

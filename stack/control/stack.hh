@@ -66,6 +66,10 @@ public:
     shard::shard& shard_at(unsigned i) { return *shards_[i]; }
     const shard::shard& shard_at(unsigned i) const { return *shards_[i]; }
     const std::vector<std::unique_ptr<port::port>>& ports() const { return ports_; }
+    /// Duplicate address detection is going on.
+    bool any_tentative();
+    /// Nothing waits to be sent that other threads have handed in.
+    bool drained();
     /// For the thread that may call apply().
     const config& configuration() const { return config_; }
     net::network& network() { return network_; }

@@ -176,6 +176,14 @@ tl::expected<void, std::string> stack::add_static_neighbours() {
     return {};
 }
 
+bool stack::any_tentative() {
+    const rcu_domain::read_guard reading(rcu_);
+    for (const auto& i : network_.current().interfaces())
+        for (const auto& a : i.addresses)
+            if (a.state->load() == net::address_state::tentative) return true;
+    return false;
+}
+
 void stack::set_limits() {
     all_limits_.push_back(socket_limits_of(config_));
     limits_.store(&all_limits_.back(), std::memory_order_release);

@@ -142,12 +142,12 @@ class Namespace:
 
 
 class Server:
-    """skua-echo, running. Its output is read all the time."""
+    """skua-echo, or another program, running. Its output is read all the time."""
 
-    def __init__(self, namespace, eal, options):
+    def __init__(self, namespace, eal, options, program=None, environment=None):
         self.prefix = unused_name()
         command = namespace.command(
-            server_program(),
+            program or server_program(),
             "--no-pci",
             "--no-huge",
             "-m",
@@ -160,7 +160,8 @@ class Server:
             *options,
         )
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **(environment or {})},
         )
         self.lines = []
         self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout))
@@ -311,7 +312,8 @@ def has_af_xdp():
 class World:
     """A link with a server on one side and the kernel, in the namespace `peer`, on the other."""
 
-    def __init__(self, link, options=None, config=None, queues=1, eal=(), addresses=ADDRESSES):
+    def __init__(self, link, options=None, config=None, queues=1, eal=(), addresses=ADDRESSES, program=None,
+                 environment=None):
         self.link = link
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
@@ -328,7 +330,7 @@ class World:
                 words += ["--port", f"{link.port},name=skua0", *(w for a in addresses for w in ("--address", a))]
             if queues > 1:
                 words += ["--shards", queues]
-            self.server = Server(self.stack, [*link.eal(queues), *eal], words)
+            self.server = Server(self.stack, [*link.eal(queues), *eal], words, program, environment)
             self._open.callback(self.server.stop)
             if link.separate:
                 self._bring_up()
