@@ -78,7 +78,8 @@ class DaemonTest(WorldTest):
     def test_addresses_change_under_traffic(self):
         self.assert_ping(SERVER4)
         self.assert_no_ping(OTHER4)
-        flood = self.world.peer.start("ping", "-i", "0.01", "-c", "300", "-q", SERVER6, stdout=subprocess.PIPE, text=True)
+        ping = ["ping", "-i", "0.01", "-c", "300", "-q", SERVER6]
+        flood = self.world.peer.start(*ping, stdout=subprocess.PIPE, text=True)
         told = self.reload(self.config([f"{OTHER4}/24", f"{SERVER6}/64", f"{OTHER6}/64"]))
         self.assertIn("configuration applied", told)
         self.assert_ping(OTHER4)
