@@ -18,12 +18,6 @@ double lot(std::uint32_t flow_hash, std::uint64_t entry) {
     return static_cast<double>((x >> 11) + 1) * 0x1p-53;
 }
 
-void prefetch_entry(const candidate* c) {
-    if (c == nullptr) return;
-    __builtin_prefetch(c);
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(c) + 64);
-}
-
 }  // namespace
 
 /// The best so far. Among equals the one that stands first in Linux's slots: the one placed last, or, for an IPv6
@@ -63,10 +57,10 @@ private:
 };
 
 template <class Visit>
-void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& key, std::uint32_t hash,
+void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& key, const glance& g,
                                        Visit&& visit) const {
     const bool v4 = key.flow.local.is_v4();
-    by_flow_.for_each(hash, [&](const candidate& c) {
+    by_flow_.for_each(g.flow_hash, [&](const candidate& c) {
         const int s = c.local_port == key.flow.local_port ? c.score(key, v4) : 0;
         if (s <= 0) return true;
         visit(c, s);
@@ -76,109 +70,135 @@ void lookup_tables::for_each_connected(const port_slot& slot, const lookup_key& 
 }
 
 template <class Visit>
-void lookup_tables::for_each_in_slots(const port_slot& slot, const lookup_key& key, Visit&& visit) const {
+void lookup_tables::for_each_in_slots(const port_slot& slot, const lookup_key& key, const glance& g,
+                                      Visit&& visit) const {
     const bool v4 = key.flow.local.is_v4();
-    if (slot.walked()) {
-        for (const candidate* c = slot.head.load(std::memory_order_acquire); c;
-             c = c->next.load(std::memory_order_acquire))
-            if (const int s = c->score(key, v4); s > 0) visit(*c, s);
+    const port_entries entries = slot.entries.load(std::memory_order_acquire);
+    if (!entries.many()) {
+        entries.for_each([&](const candidate& c) {
+            if (const int s = c.score(key, v4); s > 0) visit(c, s);
+        });
         return;
     }
-    const auto search = [&](const ip_address& local) {
-        by_address_.for_each(hash_(local, key.flow.local_port), [&](const candidate& c) {
+    const auto search = [&](const ip_address& local, std::uint32_t hash) {
+        by_address_.for_each(hash, [&](const candidate& c) {
             if (c.local_port == key.flow.local_port && c.local == local)
                 if (const int s = c.score(key, v4); s > 0) visit(c, s);
             return true;
         });
     };
-    search(key.flow.local);
+    const auto hash_of = [&](const ip_address& local) { return hash_(local, key.flow.local_port); };
+    search(key.flow.local, g.many ? g.address_hash : hash_of(key.flow.local));
     if (slot.wildcards.load(std::memory_order_acquire) == 0) return;
     // Both wildcards may take an IPv4 packet.
-    if (v4) search(ip_address::v4_any());
-    search(ip_address::v6_any());
+    if (v4) search(ip_address::v4_any(), hash_of(ip_address::v4_any()));
+    search(ip_address::v6_any(), hash_of(ip_address::v6_any()));
 }
 
-pcb* lookup_tables::search(const port_slot& slot, const lookup_key& key, const glance& g) const {
+const candidate* lookup_tables::search(const port_slot& slot, const lookup_key& key, const glance& g) const {
     contest c(key);
     const auto offer = [&](const candidate& e, int score) { c.offer(e, score); };
-    if (g.connected) for_each_connected(slot, key, g.hash, offer);
+    if (g.connected) for_each_connected(slot, key, g, offer);
     // A four-tuple that matches scores 13 at least, what stands in the slots 11 at most, unless it has half a peer.
-    if (!c.best() || slot.half_connected.load(std::memory_order_acquire) != 0) for_each_in_slots(slot, key, offer);
-    if (!c.best()) return nullptr;
-    return mixed_ == mixed_rule::every && c.mixed() ? draw(slot, key, c.score()) : c.best()->receiver(key);
+    if (!c.best() || slot.half_connected.load(std::memory_order_acquire) != 0) for_each_in_slots(slot, key, g, offer);
+    return c.best() && mixed_ == mixed_rule::every && c.mixed() ? draw(slot, key, g, c.score()) : c.best();
 }
 
-pcb* lookup_tables::find(const port_slot& slot, const lookup_key& key, const glance& g) const {
-    // Most ports have one entry: nothing to compare then.
-    const candidate* only = slot.head.load(std::memory_order_acquire);
-    if (!g.connected && only && !only->next.load(std::memory_order_acquire) &&
-        only->score(key, key.flow.local.is_v4()) > 0)
-        return only->receiver(key);
-    pcb* p = search(slot, key, g);
-    return p || slot.moves.load(std::memory_order_acquire) == g.moves ? p : find_again(slot, key);
+/// Most packets have one candidate: nothing to compare then. `first`: in the bucket that is looked into first.
+const candidate* lookup_tables::only(const port_slot& slot, const lookup_key& key, const glance& g,
+                                     const candidate* first) const {
+    const auto none = [](const std::atomic<std::uint32_t>& n) { return n.load(std::memory_order_acquire) == 0; };
+    if (g.connected)
+        return first && first->takes_just(key.flow) && none(slot.twins) && none(slot.half_connected) ? first : nullptr;
+    if (g.many) {
+        const bool its = first && first->takes_just(key.flow.local, key.flow.local_port);
+        return its && none(slot.sharers) && none(slot.wildcards) ? first : nullptr;
+    }
+    const candidate* const one = slot.entries.load(std::memory_order_acquire).one();
+    return one && one->score(key, key.flow.local.is_v4()) > 0 ? one : nullptr;
 }
 
-pcb* lookup_tables::find_again(const port_slot& slot, const lookup_key& key) const {
-    for (;;) {
-        const glance g = look_at(slot, key);
-        pcb* p = search(slot, key, g);
-        if (p || slot.moves.load(std::memory_order_acquire) == g.moves) return p;
+pcb* lookup_tables::find(const port_slot& slot, const lookup_key& key, const glance& g, const candidate* first) const {
+    const candidate* c = only(slot, key, g, first);
+    if (c == nullptr) c = search(slot, key, g);
+    if (slot.moves.load(std::memory_order_acquire) != g.moves) c = search_again(slot, key);
+    return c != nullptr ? c->receiver(key) : nullptr;
+}
+
+const candidate* lookup_tables::first_of(const glance& g) const {
+    if (g.connected) return by_flow_.first(g.flow_hash);
+    return g.many ? by_address_.first(g.address_hash) : nullptr;
+}
+
+/// Until nothing was taken out meanwhile; what was found three times over will do.
+const candidate* lookup_tables::search_again(const port_slot& slot, const lookup_key& key) const {
+    for (int round = 1;; round++) {
+        glance g;
+        look_at(slot, key, g);
+        const candidate* const c = search(slot, key, g);
+        if (slot.moves.load(std::memory_order_acquire) == g.moves || (c && round >= 3)) return c;
     }
 }
 
 /// One of all entries with this score, in proportion to the sockets behind each: the least of -ln(lot)/weight
 /// (Efraimidis, Spirakis 2006), which needs no order, and when a socket comes or goes moves no flow between the others.
-pcb* lookup_tables::draw(const port_slot& slot, const lookup_key& key, int score) const {
+const candidate* lookup_tables::draw(const port_slot& slot, const lookup_key& key, const glance& g, int score) const {
     const candidate* drawn = nullptr;
     double least = 0;
-    for_each_in_slots(slot, key, [&](const candidate& c, int s) {
+    for_each_in_slots(slot, key, g, [&](const candidate& c, int s) {
         if (s != score) return;
-        const double weight = c.members ? c.members->best_for(key.shard).count() : 1;
+        const double weight = c.of_group ? c.several->best_for(key.shard).count() : 1;
         const double value = -std::log(lot(key.hash, c.first_placed(key.shard))) / weight;
         if (drawn && value >= least) return;
         drawn = &c;
         least = value;
     });
-    // What the contest saw may be gone.
-    if (drawn == nullptr) return nullptr;
-    return drawn->receiver(key);
+    return drawn;  // nullptr: what the contest saw is gone
 }
 
 pcb* lookup_tables::find(const lookup_key& key) const {
-    const port_slot* s = slot(key.flow.local_port);
-    return s ? find(*s, key, look_at(*s, key)) : nullptr;
+    const port_slot& s = slot(key.flow.local_port);
+    glance g;
+    look_at(s, key, g);
+    return find(s, key, g, first_of(g));
 }
 
-/// In stages, so that the memory of the whole burst is fetched at once: the slot, the head of the list or of the hash
-/// slot, the entry. A burst for one short list, the most common of all, has nothing to wait for and goes straight
-/// through.
+/// In stages, so that the memory of the whole burst is fetched at once: the slot, its list or the bucket, the entry. A
+/// burst for one short list, the most common of all, has nothing to wait for and goes straight through.
 void lookup_tables::find_burst(std::span<const lookup_key> keys, pcb** out) const {
-    std::array<const port_slot*, burst> slots;
-    slots[0] = nullptr;
+    const port_slot& first = slot(keys[0].flow.local_port);
     bool one_slot = true;
-    for (std::size_t i = 0; i < keys.size(); i++) {
-        slots[i] = slot(keys[i].flow.local_port);
-        one_slot &= slots[i] == slots[0];
-        __builtin_prefetch(slots[i]);
+    for (const auto& key : keys) {
+        const port_slot& s = slot(key.flow.local_port);
+        one_slot &= &s == &first;
+        __builtin_prefetch(&s);
     }
-    if (one_slot && slots[0] && slots[0]->connected.load(std::memory_order_acquire) == 0 && slots[0]->walked()) {
-        for (std::size_t i = 0; i < keys.size(); i++) out[i] = find(*slots[0], keys[i], look_at(*slots[0], keys[i]));
+    if (one_slot && first.connected.load(std::memory_order_acquire) == 0 &&
+        !first.entries.load(std::memory_order_acquire).many()) {
+        for (std::size_t i = 0; i < keys.size(); i++) {
+            glance g;
+            look_at(first, keys[i], g);
+            out[i] = find(first, keys[i], g, nullptr);
+        }
         return;
     }
     std::array<glance, burst> seen;
     for (std::size_t i = 0; i < keys.size(); i++) {
-        if (slots[i] == nullptr) continue;
-        seen[i] = look_at(*slots[i], keys[i]);
-        if (seen[i].connected) by_flow_.prefetch(seen[i].hash);
-        else if (slots[i]->walked()) prefetch_entry(slots[i]->head.load(std::memory_order_acquire));
-        else by_address_.prefetch(hash_(keys[i].flow.local, keys[i].flow.local_port));
+        const port_slot& s = slot(keys[i].flow.local_port);
+        look_at(s, keys[i], seen[i]);
+        if (seen[i].connected) by_flow_.prefetch(seen[i].flow_hash);
+        else if (seen[i].many) by_address_.prefetch(seen[i].address_hash);
+        else s.entries.load(std::memory_order_acquire).prefetch();
     }
+    std::array<const candidate*, burst> firsts;
     for (std::size_t i = 0; i < keys.size(); i++) {
-        if (slots[i] == nullptr) continue;
-        if (seen[i].connected) by_flow_.prefetch_first(seen[i].hash);
-        else if (!slots[i]->walked()) by_address_.prefetch_first(hash_(keys[i].flow.local, keys[i].flow.local_port));
+        __builtin_prefetch(firsts[i] = first_of(seen[i]));
+        if (seen[i].connected || seen[i].many) continue;
+        if (const auto* const few = slot(keys[i].flow.local_port).entries.load(std::memory_order_acquire).few())
+            for (std::uint32_t k = 0; k < few->count; k++) __builtin_prefetch(few->at[k]);
     }
-    for (std::size_t i = 0; i < keys.size(); i++) out[i] = slots[i] ? find(*slots[i], keys[i], seen[i]) : nullptr;
+    for (std::size_t i = 0; i < keys.size(); i++)
+        out[i] = find(slot(keys[i].flow.local_port), keys[i], seen[i], firsts[i]);
 }
 
 void lookup_tables::find(std::span<const lookup_key> keys, std::span<pcb*> out) const {
@@ -187,27 +207,27 @@ void lookup_tables::find(std::span<const lookup_key> keys, std::span<pcb*> out) 
 }
 
 std::size_t lookup_tables::for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const {
-    const port_slot* s = slot(key.flow.local_port);
-    if (s == nullptr) return 0;
+    const port_slot& s = slot(key.flow.local_port);
     std::size_t visited = 0;
     const auto give = [&](pcb& p) {
         visit(p);
         ++visited;
     };
     const auto give_all = [&](const candidate& c, int) {
-        if (c.members) c.members->all().for_each(give);
+        if (c.of_group) c.several->all().for_each(give);
         else give(*c.socket);
     };
-    if (s->connected.load(std::memory_order_acquire) != 0) for_each_connected(*s, key, hash_(key.flow), give_all);
-    for_each_in_slots(*s, key, give_all);
+    glance g;
+    look_at(s, key, g);
+    if (g.connected) for_each_connected(s, key, g, give_all);
+    for_each_in_slots(s, key, g, give_all);
     return visited;
 }
 
 bool lookup_tables::wants_hash(std::uint16_t local_port) const {
-    const port_slot* s = slot(local_port);
-    if (s == nullptr) return false;
-    if (s->groups.load(std::memory_order_relaxed) != 0) return true;
-    return s->reuse_port.load(std::memory_order_relaxed) != 0 && s->entries.load(std::memory_order_relaxed) > 1;
+    const port_slot& s = slot(local_port);
+    if (s.groups.load(std::memory_order_relaxed) != 0) return true;
+    return s.reuse_port.load(std::memory_order_relaxed) != 0 && s.count.load(std::memory_order_relaxed) > 1;
 }
 
 }  // namespace skua::udp

@@ -51,7 +51,7 @@ struct tables::state {
     void rehome(group& g, std::span<const std::uint16_t> to, const std::function<void(pcb&)>& moved);
 
 private:
-    void enter(pcb& p, const group* known_in);
+    candidate* enter(pcb& p, const group* known_in, candidate* old);
     void leave(std::uint16_t port, candidate* entry, group* was_in, pcb& p);
     void publish(placed_group& g, std::uint16_t port);
 };
@@ -66,20 +66,20 @@ std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_fact
 
 /// Makes the group's entry what its members call for.
 void tables::state::publish(placed_group& g, std::uint16_t port) {
-    candidate* old = std::exchange(g.entry, nullptr);
-    // Generations count what comes, and know flows, even while there is one member.
-    const bool alone = g.sockets->size() == 1 && !g.sockets->by_generation();
-    if (alone)
-        g.sockets->all().for_each([&](pcb& only) { g.entry = search.add(candidate::of(only, only.bound->placed_at)); });
-    else if (g.sockets->size() > 0 && old && old->members && old->hinted() == g.sockets->hinted())
-        g.entry = std::exchange(old, nullptr);
-    else if (g.sockets->size() > 0) g.entry = search.add(candidate::of(*g.sockets, port));
-    if (old) search.remove(old);
+    const auto enter = [&](const candidate& c) { g.entry = g.entry ? search.replace(g.entry, c) : search.add(c); };
+    if (g.sockets->size() == 0) {
+        if (g.entry) search.remove(std::exchange(g.entry, nullptr));
+    } else if (g.sockets->size() == 1 && !g.sockets->by_generation()) {
+        g.sockets->all().for_each([&](pcb& only) { enter(candidate::of(only, only.bound->placed_at)); });
+    } else if (!g.entry || !g.entry->of_group || g.entry->hinted() != g.sockets->hinted()) {
+        // Generations count what comes, and know flows, even while there is one member.
+        enter(candidate::of(*g.sockets, port));
+    }
 }
 
-/// Where the pcb belongs: into a group, or under an entry of its own. `known_in`: a group that it is a member of
-/// already.
-void tables::state::enter(pcb& p, const group* known_in) {
+/// Puts the pcb where it belongs: into a group, or under an entry of its own. `known_in`: a group that it is a member
+/// of already; `old`: its own entry so far. Returns that of them which is still there.
+candidate* tables::state::enter(pcb& p, const group* known_in, candidate* old) {
     const bind_facts facts(p);
     port_bindings& all = *ports[p.local.port];
     all.add(p, facts);
@@ -98,13 +98,14 @@ void tables::state::enter(pcb& p, const group* known_in) {
             }
             p.member_of = g->sockets.get();
             publish(*g, p.local.port);
-            return;
+            return old;
         }
     }
     auto c = candidate::of(p, p.bound->placed_at);
     // Among sockets with one and the same peer the one connected last wins (udp_hash4).
-    if (c->connected()) c->order = p.bound->connected_at;
-    p.bound->entry = search.add(std::move(c));
+    if (c.connected()) c.order = p.bound->connected_at;
+    p.bound->entry = old ? search.replace(old, c) : search.add(c);
+    return nullptr;
 }
 
 /// Leaves the place that `entry` or `was_in` stands for. The pcb's fields may speak of another place by now.
@@ -126,7 +127,7 @@ void tables::state::put(pcb& p, std::uint16_t port) {
     p.bound = new binding{.bound_at = last_order + 1, .placed_at = last_order + 1, .with_option = p.reuse_port};
     ++last_order;
     if (!ports[port]) ports[port] = std::make_unique<port_bindings>();
-    enter(p, nullptr);
+    enter(p, nullptr, nullptr);
     rcu.reclaim();
 }
 
@@ -147,8 +148,8 @@ void tables::state::move(pcb& p, Change&& change) {
     group* const was_in = std::exchange(p.member_of, nullptr);
     ports[p.local.port]->remove(p);
     change();
-    enter(p, was_in);
-    leave(p.local.port, entry, p.member_of == was_in ? nullptr : was_in, p);
+    candidate* const left = enter(p, was_in, entry);
+    leave(p.local.port, left, p.member_of == was_in ? nullptr : was_in, p);
     rcu.reclaim();
 }
 
@@ -318,6 +319,7 @@ void tables::for_all(const std::function<void(const pcb&)>& visit) const {
         if (at) at->for_all(visit);
 }
 
+void tables::prefetch(std::uint16_t local_port) const { state_->search.prefetch(local_port); }
 pcb* tables::lookup(const lookup_key& key) const { return state_->search.find(key); }
 void tables::lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const { state_->search.find(keys, out); }
 

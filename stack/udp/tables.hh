@@ -100,6 +100,8 @@ public:
     void for_all(const std::function<void(const pcb&)>& visit) const;
 
     // ---- readers (shards, under RCU) ----
+    /// Brings nearer what lookup() and wants_hash() look at first.
+    void prefetch(std::uint16_t local_port) const;
     /// The socket for a unicast packet, or nullptr. Design rules: exact four-tuple first, then the port slot, or with
     /// more than 10 entries in it (a group is one) the address slots (exact address, then wildcards); highest score;
     /// ties by order of binding. The way of searching never changes the result (udp/lookup.hh).
