@@ -119,7 +119,8 @@ bpf_selector::bpf_selector(handle program, language l, execution how) : program_
 result<std::shared_ptr<const selector>> bpf_selector::load(const rte_bpf_prm& what, language l, execution how) {
     handle loaded(rte_bpf_load(&what));
     if (!loaded) return fail(rte_errno == ENOMEM ? ENOMEM : EINVAL);
-    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded), l, compiles_right(what) ? how : execution::interpreted));
+    const execution sound = compiles_right(what) ? how : execution::interpreted;
+    return std::shared_ptr<const selector>(new bpf_selector(std::move(loaded), l, sound));
 }
 
 result<std::shared_ptr<const selector>> bpf_selector::from_classic(std::span<const sock_filter> program,
