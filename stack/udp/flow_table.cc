@@ -56,8 +56,7 @@ private:
 
 }  // namespace
 
-flow_peer flow_peer::of(const ip_address& address, std::uint16_t port, std::uint32_t link) {
-    if (link == 0 || address.is_v4() || !address.is_link_local()) return {address, port};
+flow_peer flow_peer::on_link(const ip_address& address, std::uint16_t port, std::uint32_t link) {
     ipv6_address with_link = address.v6();
     for (unsigned i = 0; i < 4; i++) with_link.bytes[4 + i] ^= static_cast<std::uint8_t>(link >> (24 - 8 * i));
     return {with_link, port};
@@ -78,6 +77,9 @@ public:
     std::optional<known> find(const flow_peer& peer, std::uint32_t hash, tick now) const;
     answer settle(const flow_peer& peer, std::uint32_t hash, seat_id from, seat_id by, tick now);
     void prefetch(std::uint32_t hash) const { rte_prefetch0(&index_[hash & mask_]); }
+    void prefetch_first(std::uint32_t hash) const {
+        if (const std::uint32_t i = index_[hash & mask_].load(std::memory_order_relaxed)) rte_prefetch0(&at(i));
+    }
     std::size_t size() const { return used_.load(std::memory_order_relaxed); }
     std::uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
     std::size_t memory() const {
@@ -367,9 +369,17 @@ std::optional<flow_table::known> flow_table::find(const flow_peer& peer, time_po
     return p.in.find(peer, p.hash, tick_of(now));
 }
 
-void flow_table::prefetch(const flow_peer& peer) const {
-    const place p = place_of(peer);
-    p.in.prefetch(p.hash);
+void flow_table::prefetch(std::span<const flow_peer> peers) const {
+    struct {
+        const part* in;
+        std::uint32_t hash;
+    } all[burst];
+    for (std::size_t i = 0; i < peers.size(); i++) {
+        const place p = place_of(peers[i]);
+        all[i] = {&p.in, p.hash};
+        p.in.prefetch(p.hash);
+    }
+    for (std::size_t i = 0; i < peers.size(); i++) all[i].in->prefetch_first(all[i].hash);
 }
 
 flow_table::answer flow_table::note(const flow_peer& peer, seat_id by, time_point now) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/address.hh"
@@ -30,8 +31,14 @@ struct flow_peer {
     std::uint16_t port = 0;
 
     /// The link of a link-local IPv6 address becomes part of the address, where RFC 4291 §2.5.6 has zeros.
-    static flow_peer of(const ip_address& address, std::uint16_t port, std::uint32_t link);
+    static flow_peer of(const ip_address& address, std::uint16_t port, std::uint32_t link) {
+        if (link == 0 || address.is_v4() || !address.is_link_local()) return {address, port};
+        return on_link(address, port, link);
+    }
     friend bool operator==(const flow_peer&, const flow_peer&) = default;
+
+private:
+    static flow_peer on_link(const ip_address& address, std::uint16_t port, std::uint32_t link);
 };
 
 class flow_table {
@@ -52,8 +59,9 @@ public:
         bool expired;
     };
     std::optional<known> find(const flow_peer& peer, time_point now) const;
-    /// Brings the first cache line that find() will want.
-    void prefetch(const flow_peer& peer) const;
+    /// Brings what find() will want for each of up to `burst` flows, all at once.
+    static constexpr std::size_t burst = 32;
+    void prefetch(std::span<const flow_peer> peers) const;
 
     enum class outcome : std::uint8_t {
         created,

@@ -53,6 +53,17 @@ TEST_F(flow_table_test, a_flow_is_whose_answered_first) {
     EXPECT_EQ(t.size(), 1u);
 }
 
+TEST_F(flow_table_test, prefetching_changes_nothing) {
+    flow_table t(200000, timeout, random);
+    flow_peer all[flow_table::burst];
+    for (std::uint32_t i = 0; i < flow_table::burst; i++) all[i] = i % 2 ? peer(i) : peer6(i);
+    t.prefetch(all);
+    for (std::uint32_t i = 0; i < flow_table::burst; i++) t.note(all[i], i + 1, start);
+    t.prefetch(all);
+    t.prefetch({});
+    for (std::uint32_t i = 0; i < flow_table::burst; i++) EXPECT_EQ(holder(t, all[i]), i + 1);
+}
+
 TEST_F(flow_table_test, who_left_is_followed_by_who_answers) {
     flow_table t(100, timeout, random);
     t.note(peer(1), 7, start);

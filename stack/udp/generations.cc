@@ -14,6 +14,8 @@ constexpr unsigned place_bits = 16;
 constexpr std::uint32_t most_places = 1u << place_bits;
 constexpr std::uint32_t first_places = 16;
 
+flow_peer peer_of(const lookup_key& key) { return flow_peer::of(key.flow.remote, key.flow.remote_port, key.ifindex); }
+
 std::uint32_t place_in(flow_table::seat_id seat) { return seat & (most_places - 1); }
 
 }  // namespace
@@ -53,7 +55,7 @@ generations::finding generations::find_by_cookie(const grm_cookie& c) const {
 
 generations::finding generations::find(const lookup_key& key) const {
     if (flows_) {
-        const auto known = flows_->find(flow_peer::of(key.flow.remote, key.flow.remote_port, key.ifindex), key.now);
+        const auto known = flows_->find(peer_of(key), key.now);
         if (!known) return {way::unseen};
         if (known->expired) return {way::expired};
         pcb* const who = member(known->seat);
@@ -67,6 +69,13 @@ generations::finding generations::find(const lookup_key& key) const {
         case dissection::kind::unseen: break;
     }
     return {way::unseen, nullptr, said.app};
+}
+
+void generations::prefetch(std::span<const lookup_key> keys) const {
+    if (!flows_) return;
+    std::array<flow_peer, flow_table::burst> peers;
+    for (std::size_t i = 0; i < keys.size(); i++) peers[i] = peer_of(keys[i]);
+    flows_->prefetch(std::span(peers.data(), keys.size()));
 }
 
 pcb* generations::choose(const member_table& among, const lookup_key& key) const {

@@ -104,6 +104,7 @@ public:
 
     // ---- readers ----
     pcb* choose(const member_table& among, const lookup_key& key) const override;
+    void prefetch(std::span<const lookup_key> keys) const override;
     std::string_view name() const override { return "generations"; }
     std::vector<std::pair<std::string_view, std::uint64_t>> counters() const override;
 

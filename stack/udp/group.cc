@@ -273,6 +273,10 @@ pcb* group::receiver(const lookup_key& key) const {
     return members.pick(key.hash);
 }
 
+void group::prefetch(std::span<const lookup_key> keys) const {
+    if (const selector* const s = select_.load(std::memory_order_acquire)) s->prefetch(keys);
+}
+
 void group::place_by_shard(pcb& p, place_order order) {
     if (p.incoming_shard >= 0 && !hint_tables_) {
         hint_tables_ = std::make_unique<shard_tables>(rcu_);

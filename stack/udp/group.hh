@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/rcu.hh"
@@ -192,6 +193,8 @@ public:
     // ---- readers ----
     /// Of a packet that the group won.
     pcb* receiver(const lookup_key& key) const;
+    /// Before receiver(), of a burst.
+    void prefetch(std::span<const lookup_key> keys) const;
     /// Packets that the selector had no answer for; the buckets chose.
     std::uint64_t fallbacks() const { return fallbacks_.load(std::memory_order_relaxed); }
     /// Those that score best for a packet on this shard: the members that asked for it (SO_INCOMING_CPU), or all.

@@ -175,6 +175,8 @@ void lookup_tables::find_burst(std::span<const lookup_key> keys, pcb** out) cons
     }
     if (one_slot && first.connected.load(std::memory_order_acquire) == 0 &&
         !first.entries.load(std::memory_order_acquire).many()) {
+        const candidate* const one = first.entries.load(std::memory_order_acquire).one();
+        if (one && one->of_group) one->several->prefetch(keys);
         for (std::size_t i = 0; i < keys.size(); i++) {
             glance g;
             look_at(first, keys[i], g);

@@ -21,6 +21,8 @@ public:
     virtual ~selector() = default;
     /// The member for a packet, or nullptr: the buckets decide, and the group counts it.
     virtual pcb* choose(const member_table& among, const lookup_key& key) const = 0;
+    /// Brings what choose() will want for these packets; at most 32.
+    virtual void prefetch(std::span<const lookup_key>) const {}
     /// It chooses among the members whose home is the shard that received the packet.
     virtual bool by_home() const { return false; }
     /// For listings.

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <thread>
 
 #include "packet/packet.hh"
@@ -19,6 +20,7 @@
 #include "skua/options.h"
 #include "skua/skua.h"
 #include "skua/skua.hpp"
+#include "skua/udp_grm.h"
 #include "support/frames.hh"
 #include "support/sanitized.hh"
 
@@ -461,6 +463,53 @@ TEST_P(c_api, options_of_our_own_choose_the_member) {
     expect_errno(select(alone, SKUA_SELECT_MODULO), EINVAL);  // no SO_REUSEPORT
     expect_errno(by_cookie(first, {0, 3}), EINVAL);
     expect_errno(skua_setsockopt(first, SOL_SKUA, SKUA_REUSEPORT_COOKIE, &on, 1), EINVAL);
+}
+
+TEST_P(c_api, a_program_written_for_udpgrm_upgrades) {
+    const address at("198.18.0.1", 779);
+    const auto instance = [&] {
+        auto fd = std::make_unique<descriptor>(SOCK_DGRAM | SOCK_NONBLOCK);
+        const int on = 1;
+        EXPECT_EQ(skua_setsockopt(*fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+        EXPECT_EQ(skua_bind(*fd, at, at.length), 0);
+        const std::uint32_t flow[] = {DISSECTOR_FLOW, 124};
+        EXPECT_EQ(skua_setsockopt(*fd, IPPROTO_UDP, UDP_GRM_DISSECTOR, flow, sizeof flow), 0);
+        std::uint32_t generation = 0, place[3] = {};
+        socklen_t length = sizeof generation;
+        EXPECT_EQ(skua_getsockopt(*fd, IPPROTO_UDP, UDP_GRM_WORKING_GEN, &generation, &length), 0);
+        generation++;
+        EXPECT_EQ(skua_setsockopt(*fd, IPPROTO_UDP, UDP_GRM_SOCKET_GEN, &generation, sizeof generation), 0);
+        length = sizeof place;
+        EXPECT_EQ(skua_getsockopt(*fd, IPPROTO_UDP, UDP_GRM_SOCKET_GEN, place, &length), 0);
+        EXPECT_EQ(place[0], generation);
+        EXPECT_EQ(place[1], 0u);
+        EXPECT_EQ(skua_setsockopt(*fd, IPPROTO_UDP, UDP_GRM_WORKING_GEN, &generation, sizeof generation), 0);
+        return fd;
+    };
+    const auto arrives_at = [&](int from, int fd) {
+        EXPECT_EQ(skua_sendto(from, "x", 1, 0, at, at.length), 1);
+        sockaddr_in source{};
+        socklen_t length = sizeof source;
+        char byte;
+        ssize_t got = -1;
+        for (int i = 0; i < 5000 && got < 0; i++, wait(1))
+            got = skua_recvfrom(fd, &byte, 1, 0, reinterpret_cast<sockaddr*>(&source), &length);
+        EXPECT_EQ(skua_sendto(fd, "y", 1, 0, reinterpret_cast<sockaddr*>(&source), length), 1);
+        return got == 1;
+    };
+    const descriptor early, late;
+    auto old = instance();
+    EXPECT_TRUE(arrives_at(early, *old));
+    auto fresh = instance();
+    EXPECT_TRUE(arrives_at(early, *old));
+    EXPECT_TRUE(arrives_at(late, *fresh));
+    sockaddr_in source{};
+    socklen_t length = sizeof source;
+    ASSERT_EQ(skua_getsockname(early, reinterpret_cast<sockaddr*>(&source), &length), 0);
+    inet_pton(AF_INET, "198.18.0.1", &source.sin_addr);
+    expect_errno(skua_setsockopt(*fresh, IPPROTO_UDP, UDP_GRM_FLOW_ASSURE, &source, sizeof source), EEXIST);
+    old.reset();
+    EXPECT_TRUE(arrives_at(early, *fresh));
 }
 
 TEST_P(c_api, waiting_without_a_descriptor_left_fails) {
