@@ -1,103 +1,20 @@
 // The bind rules against the kernel's own: the same calls on its sockets (loopback only) and on ours.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 #include <random>
+#include <span>
 
-#include "udp/tables_fixture.hh"
+#include "udp/kernel_fixture.hh"
 
 namespace skua::udp {
 
 namespace {
 
-struct place {
-    ip_family family;
-    const char* address;
-};
-
-constexpr std::array places = {
-    place{ip_family::v4, "0.0.0.0"},   place{ip_family::v4, "127.0.0.1"}, place{ip_family::v4, "127.0.0.2"},
-    place{ip_family::v6, "::"},        place{ip_family::v6, "::1"},       place{ip_family::v6, "0.0.0.0"},
-    place{ip_family::v6, "127.0.0.1"},
-};
-
-/// What one socket of a trial does: place, options, and whether it then connects to port 9 of its own address.
-struct step {
-    place where;
-    bool v6_only, reuse_address, reuse_port, connects;
-};
-
-std::string describe(const step& s) {
-    return std::string(s.where.family == ip_family::v4 ? "v4 " : "v6 ") + s.where.address +
-           (s.v6_only ? " v6only" : "") + (s.reuse_address ? " reuseaddr" : "") + (s.reuse_port ? " reuseport" : "") +
-           (s.connects ? " connects" : "") + "; ";
-}
-
-socklen_t kernel_address(ip_family family, const ip_address& a, std::uint16_t port, sockaddr_storage& out) {
-    out = {};
-    if (family == ip_family::v4) {
-        auto& v4 = reinterpret_cast<sockaddr_in&>(out);
-        v4.sin_family = AF_INET;
-        v4.sin_port = htons(port);
-        v4.sin_addr.s_addr = a.v4().value.raw();
-        return sizeof v4;
-    }
-    auto& v6 = reinterpret_cast<sockaddr_in6&>(out);
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(port);
-    std::memcpy(&v6.sin6_addr, a.bytes().data(), 16);
-    return sizeof v6;
-}
-
-/// An address of the socket's that packets to port 9 would be sent from.
-ip_address source_for(const place& p) {
-    const auto a = addr(p.address);
-    if (p.family == ip_family::v4 || a.is_v4()) return a.is_any() ? addr("127.0.0.1") : a;
-    return addr("::1");
-}
-
-class kernel_socket {
-public:
-    kernel_socket(const step& s, std::uint16_t port, int& bind_errno) {
-        fd_ = socket(s.where.family == ip_family::v4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
-        const auto set = [&](int level, int name, int on) { setsockopt(fd_, level, name, &on, sizeof on); };
-        if (s.where.family == ip_family::v6) set(IPPROTO_IPV6, IPV6_V6ONLY, s.v6_only);
-        set(SOL_SOCKET, SO_REUSEADDR, s.reuse_address);
-        set(SOL_SOCKET, SO_REUSEPORT, s.reuse_port);
-        sockaddr_storage to;
-        socklen_t n = kernel_address(s.where.family, addr(s.where.address), port, to);
-        bind_errno = ::bind(fd_, reinterpret_cast<sockaddr*>(&to), n) == 0 ? 0 : errno;
-        if (bind_errno != 0 || !s.connects) return;
-        n = kernel_address(s.where.family, source_for(s.where), 9, to);
-        EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&to), n), 0) << describe(s) << errno;
-    }
-    ~kernel_socket() { close(fd_); }
-    kernel_socket(const kernel_socket&) = delete;
-    kernel_socket& operator=(const kernel_socket&) = delete;
-
-private:
-    int fd_;
-};
-
 class bind_kernel : public tables_fixture {
 protected:
-    bind_kernel() {
-        // A port that nobody else uses, in either family.
-        kernel_port_ = 20000;
-        for (int e = EADDRINUSE; e != 0 && kernel_port_ < 30000;) {
-            ++kernel_port_;
-            kernel_socket probe({places[3], false, false, false, false}, kernel_port_, e);
-        }
-        const int fd = socket(AF_INET6, SOCK_DGRAM, 0);
-        has_ipv6_ = fd >= 0;
-        if (fd >= 0) close(fd);
-    }
     void SetUp() override {
-        if (!has_ipv6_) GTEST_SKIP() << "the host has no IPv6";
+        if (!kernel_has_ipv6()) GTEST_SKIP() << "the host has no IPv6";
     }
 
     /// Runs the steps in turn on both sides; every bind must end alike.
@@ -130,8 +47,7 @@ protected:
         return all;
     }
 
-    std::uint16_t kernel_port_ = 0;
-    bool has_ipv6_ = false;
+    const std::uint16_t kernel_port_ = free_kernel_port();
 };
 
 }  // namespace

@@ -330,6 +330,76 @@ TEST_F(lookup, more_than_ten_a_hinted_dual_stack_socket_ties_with_an_ipv4_one) {
     EXPECT_EQ(to("10.0.0.1"), &v4);
 }
 
+TEST_F(lookup, more_than_ten_on_one_address_are_compared) {
+    crowd();
+    auto& older = bound("10.0.0.1", {.reuse_address = true});
+    auto& newer = bound("10.0.0.1", {.reuse_address = true});
+    EXPECT_EQ(to("10.0.0.1"), &newer);
+    auto& device = bound("10.0.0.1", {.reuse_address = true, .device = 2});
+    EXPECT_EQ(to("10.0.0.1"), &device);
+    table.unbind(device);
+    table.unbind(newer);
+    EXPECT_EQ(to("10.0.0.1"), &older);
+    auto& any = bound("0.0.0.0", {.reuse_address = true, .device = 2, .incoming_shard = 0});
+    EXPECT_EQ(to("10.0.0.1"), &any);  // 2 + 4 + 1 against 2 + 4
+}
+
+TEST_F(lookup, ten_and_eleven_find_the_same) {
+    auto& exact = bound("10.0.0.1", {.reuse_address = true});
+    auto& any = bound("0.0.0.0", {.reuse_address = true});
+    auto& v6 = bound("::", {.reuse_address = true});
+    auto& peer = bound("10.0.0.1", {.reuse_address = true});
+    connect(peer, "10.0.0.1");
+    auto other = packet_to("10.0.0.1");
+    other.flow.remote_port = 1000;
+    const auto check = [&](unsigned entries) {
+        EXPECT_EQ(to("10.0.0.1"), &peer) << entries;
+        EXPECT_EQ(table.lookup(other), &exact) << entries;
+        EXPECT_EQ(to("10.0.0.2"), &any) << entries;
+        EXPECT_EQ(to("fd00::1"), &v6) << entries;
+    };
+    std::vector<test_socket*> more;
+    for (int round = 0; round < 3; round++) {
+        for (unsigned entries = 4; entries <= 13; entries++) {
+            more.push_back(&bound("10.9.0." + std::to_string(entries), {.reuse_address = true}));
+            check(entries);
+            EXPECT_EQ(to("10.9.0." + std::to_string(entries)), more.back());
+        }
+        // From either end, so that the list of many loses its first, its last and one between.
+        for (unsigned entries = 13; entries >= 4; entries--) {
+            const auto at = entries % 2 ? more.begin() : more.end() - 1;
+            table.unbind(**at);
+            more.erase(at);
+            check(entries);
+            for (const auto* s : more) EXPECT_EQ(to(s->local.address.to_string()), s);
+        }
+    }
+}
+
+TEST_F(lookup, more_than_ten_change_no_choice_by_hash) {
+    bound("10.0.0.1", {.reuse_address = true});
+    for (int i = 0; i < 3; i++) bound("10.0.0.1", {.reuse_address = true, .reuse_port = true});
+    for (int i = 0; i < 2; i++) bound("0.0.0.0", {.reuse_address = true, .reuse_port = true, .device = 2});
+    const auto picks = [&] {
+        std::vector<pcb*> all;
+        for (std::uint32_t h = 0; h < 1000; h++)
+            for (const char* local : {"10.0.0.1", "10.0.0.2"})
+                all.push_back(table.lookup(packet_to(local, test_port, h * 2654435761u)));
+        return all;
+    };
+    const auto before = picks();
+    crowd();
+    EXPECT_EQ(picks(), before);
+}
+
+TEST_F(lookup, an_incoming_shard_beyond_16_bits_is_no_hint) {
+    auto& hinted = bound("0.0.0.0", {.reuse_address = true, .incoming_shard = 65536});
+    auto& plain = bound("0.0.0.0", {.reuse_address = true});
+    EXPECT_EQ(to("10.0.0.1"), &plain);
+    table.unbind(plain);
+    EXPECT_EQ(to("10.0.0.1"), &hinted);
+}
+
 TEST_F(lookup, burst_is_the_same_as_one_by_one) {
     crowd();
     bound("0.0.0.0", {.reuse_address = true});

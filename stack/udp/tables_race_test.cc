@@ -151,4 +151,53 @@ TEST_F(tables_race, a_socket_that_changes_is_never_out_of_reach) {
     EXPECT_EQ(misses, 0u);
 }
 
+// A worse socket stands beside it all the while: who misses the better one for a moment would deliver to that.
+TEST_F(tables_race, a_socket_that_changes_is_not_missed_for_a_worse_one) {
+    marked_socket any(ip_family::v4), s(ip_family::v4);
+    std::list<marked_socket> crowd;
+    for (auto* each : {&any, &s}) each->reuse_address = true;
+    ASSERT_TRUE(table.bind(any, {ip_address::v4_any(), test_port, 0}));
+    ASSERT_TRUE(table.bind(s, {addr("10.0.0.1"), test_port, 0}));
+    std::atomic<std::uint64_t> wrong{0};
+    const auto look = [&](std::uint32_t i) {
+        const auto k = packet_to("10.0.0.1", test_port, i);
+        if (table.lookup(k) != &s) wrong++;
+        pcb* out = nullptr;
+        table.lookup({&k, 1}, {&out, 1});
+        if (out != &s) wrong++;
+    };
+    auto one = reader(look), two = reader(look);
+    start_writing();
+    for (int i = 0; i < rounds / 4; i++) {
+        if (i % 64 == 0) {
+            // Few and many in turn.
+            if (crowd.empty())
+                for (int n = 1; n < 12; n++) {
+                    crowd.emplace_back(ip_family::v4).reuse_address = true;
+                    ASSERT_TRUE(table.bind(crowd.back(), {ipv4_address(10, 9, 0, std::uint8_t(n)), test_port, 0}));
+                }
+            else
+                while (!crowd.empty()) {
+                    table.unbind(crowd.back());
+                    crowd.pop_back();
+                }
+        }
+        ASSERT_TRUE(table.connect(s, addr("10.0.0.1"), {addr("10.0.0.9"), 999, 0}));
+        table.refresh(s);
+        table.disconnect(s);
+        {
+            const auto hold = table.lock();
+            s.incoming_shard = i % 2 ? 0 : -1;
+        }
+        table.refresh(s);
+    }
+    done = true;
+    one.join();
+    two.join();
+    for (auto& each : crowd) table.unbind(each);
+    table.unbind(any);
+    table.unbind(s);
+    EXPECT_EQ(wrong, 0u);
+}
+
 }  // namespace skua::udp

@@ -121,6 +121,8 @@ public:
 
     void step();
     void compare();
+    /// Eleven more sockets on a port, on addresses of their own, send the search another way and change nothing.
+    void compare_crowded();
 
     const mixed_rule rule;
     rcu_domain rcu;
@@ -241,6 +243,23 @@ void pair_of_worlds::compare() {
     }
 }
 
+void pair_of_worlds::compare_crowded() {
+    const auto keys = packets();
+    std::vector<pcb*> before(keys.size()), crowded(keys.size());
+    table.lookup(keys, before);
+    for (std::uint8_t n = 0; n < 11; n++) {
+        auto& s = sockets.emplace_back(ip_family::v4);
+        s.reuse_address = true;
+        RC_ASSERT(table.bind(s, {ipv4_address(10, 9, 0, n), first_port, 0}).has_value());
+    }
+    table.lookup(keys, crowded);
+    RC_ASSERT(crowded == before);
+    for (std::uint8_t n = 0; n < 11; n++) {
+        table.unbind(sockets.back());
+        sockets.pop_back();
+    }
+}
+
 /// A packet's hash chooses among all that it may reach, and each gets its share.
 void every_allowed_socket_is_reached(pair_of_worlds& w, const lookup_key& packet) {
     const auto expected = allowed(w.bound, packet, w.rule);
@@ -260,6 +279,7 @@ void run(mixed_rule rule) {
         for (int i = 0; i < steps; i++) w.step();
         w.compare();
     }
+    w.compare_crowded();
     const auto& all = w.bound;
     RC_CLASSIFY(std::ranges::count_if(all, [](const record& r) { return r.socket->local.port == first_port; }) > 10);
     for (const auto local : {locals[0], locals[2]}) {
