@@ -155,11 +155,12 @@ void rx_path::give_back(packet::packet p, const extent& was, unclaimed_frames& t
 }
 
 void rx_path::admit(packet::packet p, const extent& was, const rx_info& info, burst& udp) {
+    tables_.prefetch(info.flow.local_port);
     const unsigned i = udp.count++;
     udp.extents[i] = was;
     udp.infos[i] = info;
     udp.keys[i] = {info.flow,
-                   tables_.wants_hash(info.flow.local_port) ? flow_hash(p.get(), info) : 0,
+                   0,  // once the port's entry is here
                    info.ifindex,
                    info.rx_shard,
                    p.get(),
@@ -182,6 +183,8 @@ std::uint32_t rx_path::flow_hash(const rte_mbuf* m, const rx_info& info) const {
 // The second and third stage: look up, then deliver to each socket what is its own.
 void rx_path::deliver(burst& udp, unclaimed_frames* unclaimed) {
     if (udp.count == 0) return;
+    for (unsigned i = 0; i < udp.count; i++)
+        if (tables_.wants_hash(udp.keys[i].flow.local_port)) udp.keys[i].hash = flow_hash(udp.frames[i], udp.infos[i]);
     tables_.lookup(std::span(udp.keys, udp.count), std::span(udp.sockets, udp.count));
     for (std::uint32_t left = udp.count == 32 ? ~0u : (1u << udp.count) - 1; left != 0;) {
         const unsigned first = static_cast<unsigned>(std::countr_zero(left));
