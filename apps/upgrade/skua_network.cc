@@ -12,7 +12,6 @@
 #include "api/running.hh"
 #include "packet/pool.hh"
 #include "port/ring_pair.hh"
-#include "udp/generations.hh"
 #include "upgrade/network.hh"
 #include "wire/checksum.hh"
 #include "wire/ethernet.hh"
@@ -226,12 +225,9 @@ unsigned skua_network::move(const std::function<unsigned()>& serve,
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> skua_network::group_counters() const {
-    std::vector<std::pair<std::string, std::uint64_t>> all;
-    api::running::current()->stack().tables().for_all([&](const udp::pcb& p) {
-        if (p.member_of == nullptr || !p.member_of->by_generation() || !all.empty()) return;
-        for (const auto& [name, count] : p.member_of->by_generation()->counters()) all.emplace_back(name, count);
-    });
-    return all;
+    for (const auto& group : api::running::current()->telemetry().groups())
+        if (group.chooser == "generations") return group.counters;
+    return {};
 }
 
 }  // namespace

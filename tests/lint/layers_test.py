@@ -8,8 +8,8 @@ RANKS = {
     "control": 7, "attach": 8, "api": 9, "client": 9,
 }
 APPS_MAY_USE = {"control", "api"}
-# The traffic run plays the network as well: it builds frames and joins two ports by a ring.
-APPS_FROM_INSIDE = {"traffic"}
+# These play the network as well: they build frames and join two ports by a ring.
+APPS_FROM_INSIDE = {"traffic", "upgrade"}
 
 
 def room_of(name):
