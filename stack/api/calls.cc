@@ -5,6 +5,7 @@
 #include "api/answer.hh"
 #include "api/running.hh"
 #include "control/command_line.hh"
+#include "control/explain.hh"
 #include "skua/skua.h"
 
 using skua::api::failed;
@@ -50,6 +51,21 @@ int skua_start_library(unsigned shards, const char* configuration) {
 }
 
 void skua_stop(void) { running::stop(); }
+
+int skua_set_active_shards(unsigned n) {
+    running* const here = running::current();
+    return here ? skua::api::answer(here->stack().set_active_shards(n)) : failed(ENODEV);
+}
+
+ssize_t skua_explain(const char* flow, char* text, size_t room) {
+    running* const here = running::current();
+    if (here == nullptr) return failed(ENODEV);
+    const auto told = skua::control::explain(here->stack(), flow);
+    if (!told) return failed(EINVAL);
+    const std::string all = told->text();
+    if (room != 0) text[all.copy(text, room - 1)] = 0;
+    return static_cast<ssize_t>(all.size());
+}
 
 unsigned skua_shard_input(unsigned shard, rte_mbuf** frames, unsigned n, rte_mbuf** unclaimed) {
     running& r = *running::current();

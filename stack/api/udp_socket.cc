@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/running.hh"
+#include "control/explain.hh"
 #include "skua/skua.hpp"
 #include "socket/datagram.hh"
 #include "udp/selector.hh"
@@ -195,6 +196,12 @@ udp_socket shard::open(const endpoint& local, const socket_options& options, udp
     if (callback) opened.on_receive(std::move(callback));
     must(inner->socket->bind(at), "bind");
     return opened;
+}
+
+std::string explain(const std::string& flow) {
+    const auto told = control::explain(here().stack(), flow);
+    if (!told) throw failure(EINVAL, told.error());
+    return told->text();
 }
 
 unsigned shard_count() { return here().stack().shard_count(); }

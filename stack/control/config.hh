@@ -37,6 +37,9 @@ struct rss_key {
     friend bool operator==(const rss_key&, const rss_key&) = default;
 };
 
+/// What is done so that the queue, the shard and the socket of a flow agree.
+enum class steering_rule : std::uint8_t { buckets_follow_reta, reta_follows_group, off };
+
 struct stack_config {
     std::uint32_t shards = 1;
     std::string lcores;  // EAL list, "1-3,5"; empty: see shard_lcores()
@@ -44,6 +47,7 @@ struct stack_config {
     idle_policy idle = idle_policy::poll;
     control::rss_key rss_key;
     std::uint32_t unprivileged_port_start = 1024;
+    steering_rule steering = steering_rule::buckets_follow_reta;
     friend bool operator==(const stack_config&, const stack_config&) = default;
 };
 
@@ -129,6 +133,7 @@ struct port_config {
     std::uint32_t tx_descriptors = 1024;
     bool promiscuous = false;
     bool checksum_offloads = true;
+    std::uint32_t flow_rules = 1024;
     bool dad = true;
     std::vector<ip_prefix> addresses;
     std::vector<vlan_config> vlans;

@@ -45,6 +45,15 @@ const std::vector<key<stack_config>>& keys<stack_config>() {
               "What a shard does that found nothing: poll again, or first give its CPU to others."),
         value("rss_key", &stack_config::rss_key, rss_key_text(), "",
               "Of the hash that spreads flows: secret, symmetric in both directions, or given."),
+        value("steering", &stack_config::steering,
+              choice<steering_rule>({{"buckets_follow_reta", steering_rule::buckets_follow_reta},
+                                     {"reta_follows_group", steering_rule::reta_follows_group},
+                                     {"off", steering_rule::off}}),
+              "",
+              "How queue, shard and socket of a flow agree where the NIC's table is known. Members of a group get the "
+              "flows that come in on their shard; or besides, the table gives each shard as many flows as the largest "
+              "group has members there, for members that are uneven over the shards; or neither, and members are even "
+              "wherever they are."),
         value("unprivileged_port_start", &stack_config::unprivileged_port_start, integer<u32>(0, 65535), "",
               "First port that users other than root may bind (Linux: net.ipv4.ip_unprivileged_port_start)."),
     };
@@ -187,6 +196,9 @@ const std::vector<key<port_config>>& keys<port_config>() {
               "Take frames for other MAC addresses from the wire too."),
         value("checksum_offloads", &port_config::checksum_offloads, boolean(), "",
               "Use what the device can check and fill in. False: all checksums in software."),
+        value("flow_rules", &port_config::flow_rules, integer<u32>(0, 1 << 16), "rules",
+              "Of rte_flow at most, for connected sockets: the flow comes to the queue of its socket's shard. Tried on "
+              "devices with several queues; what a device refuses is done in software."),
         value("dad", &port_config::dad, boolean(), "",
               "Look for other owners of our addresses before using them (RFC 4862, RFC 5227)."),
         list("addresses", &port_config::addresses, prefix(), "addresses with prefix lengths (\"198.18.0.1/24\")",

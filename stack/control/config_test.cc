@@ -406,7 +406,8 @@ TEST(config_problems, are_all_told_in_the_order_of_lines) {
               "f.toml:2:10: stack.shards: found 0, expected an integer from 1 to 64\n"
               "f.toml:3:9: stack.burst: found 0, expected an integer from 1 to 32\n"
               "f.toml:4:1: stack.x: found an unknown key, "
-              "expected one of shards, lcores, burst, idle, rss_key, unprivileged_port_start\n"
+              "expected one of shards, lcores, burst, idle, rss_key, steering, "
+              "unprivileged_port_start\n"
               "f.toml:6:9: icmp.burst: found 0, expected an integer from 1 to 100000\n");
 }
 

@@ -231,6 +231,14 @@ public:
         if (process != 4) return {};
         return {{3, "socket:[17]", 02, false}, {7, "anon_inode:[eventpoll]", 04002, true}};
     }
+    tl::expected<unsigned, std::string> active_shards(std::optional<unsigned> wanted) override {
+        if (wanted == 0u) return tl::unexpected(std::string("one at least"));
+        return wanted.value_or(2);
+    }
+    tl::expected<std::vector<std::pair<std::string, std::string>>, std::string> explain(
+        std::string_view question) override {
+        return std::vector<std::pair<std::string, std::string>>{{"question", std::string(question)}};
+    }
     std::vector<std::string> proc_net_udp(ip_family family) override {
         return {family == ip_family::v4 ? "header" : "header 6", "a line"};
     }
@@ -293,9 +301,13 @@ TEST(child, answers_telemetry) {
     EXPECT_EQ(client.ask("/skua/shards"),
               "{\"/skua/shards\":{\"total\":2,\"0\":{\"shard\":0,\"lcore\":1,\"polls\":10,\"busy_polls\":5,"
               "\"rx_packets\":7,\"tx_packets\":8,\"handed_over\":2,\"fragments_handed_over\":0,"
-              "\"reassembled_handed_over\":0,\"dropped\":1},\"1\":{\"shard\":1,\"lcore\":2,"
+              "\"reassembled_handed_over\":0,\"marked\":0,\"dropped\":1},\"1\":{\"shard\":1,\"lcore\":2,"
               "\"polls\":0,\"busy_polls\":0,\"rx_packets\":0,\"tx_packets\":0,\"handed_over\":0,"
-              "\"fragments_handed_over\":0,\"reassembled_handed_over\":0,\"dropped\":0}}}");
+              "\"fragments_handed_over\":0,\"reassembled_handed_over\":0,\"marked\":0,\"dropped\":0}}}");
+    EXPECT_EQ(client.ask("/skua/shards/active"), "{\"/skua/shards/active\":{\"active\":2}}");
+    EXPECT_EQ(client.ask("/skua/shards/active,1"), "{\"/skua/shards/active\":{\"active\":1}}");
+    EXPECT_EQ(client.ask("/skua/shards/active,0"), "{\"/skua/shards/active\":{\"error\":\"one at least\"}}");
+    EXPECT_EQ(client.ask("/skua/explain,a:1,b:2"), "{\"/skua/explain\":{\"question\":\"a:1,b:2\"}}");
     const auto sockets = client.ask("/skua/sockets");
     EXPECT_THAT(sockets, HasSubstr("\"total\":100"));
     EXPECT_THAT(sockets, HasSubstr("\"local\":\"198.18.0.1:2\",\"remote\":\"[2001:db8::1]:53\""));

@@ -68,7 +68,11 @@ tl::expected<std::unique_ptr<stack>, std::string> stack::make(const config& c, d
     std::unique_ptr<stack> s(new stack(c, std::move(around)));
     if (auto ok = s->make_pools(); !ok) return failed(ok.error());
     if (auto ok = s->make_network(how); !ok) return failed(ok.error());
+    s->offload_ = std::make_unique<flow_offload>(s->rcu_, s->ports_, c.ports);
     s->make_shards(how);
+    s->steering_ = std::make_unique<control::steering>(c.stack.steering, s->ports_, s->shards_, s->mailboxes_,
+                                                       s->tables_, [&o = *s->offload_](udp::pcb& p) { o.rehomed(p); });
+    s->steering_->align();
     return s;
 }
 
@@ -89,7 +93,7 @@ stack::stack(const config& c, surroundings around)
 }
 
 stack::~stack() {
-    workers_.stop();
+    stop_threads();
     shards_.clear();
     // Sockets that were closed wait until what they sent has left; what nobody takes any more ends here, before the
     // pools do.
@@ -152,12 +156,16 @@ tl::expected<void, std::string> stack::start_port(const port_config& p, std::uin
     for (const auto& pool : pools_) pools.push_back(pool.get());
     auto started = port::port::start(id, o, pools, *random_);
     if (!started) return failed(fmt::format("port \"{}\": {}", p.device, started.error()));
+    if (around_.spread.entries != 0)
+        (*started)->spread_by(around_.spread.entries,
+                              [this, id](auto table) { return around_.spread.move(id, table); });
     ports_.push_back(std::move(*started));
     return {};
 }
 
 void stack::make_shards(driving how) {
-    const shard::common shared{rcu_, network_, path_mtus_, tables_, mailboxes_, hash_, fragment_homes_};
+    const shard::common shared{rcu_,       network_, path_mtus_,      tables_,
+                               mailboxes_, hash_,    fragment_homes_, offload_->marks()};
     for (unsigned i = 0; i < config_.stack.shards; i++) {
         shard::shard_options o;
         o.index = static_cast<std::uint16_t>(i);
@@ -190,7 +198,63 @@ tl::expected<void, std::string> stack::start_threads() {
         all.push_back(s.get());
     }
     lcores_ = *lcores;
-    return workers::start(workers_, all, lcores_, config_.stack.idle, clock_);
+    if (auto started = workers::start(workers_, all, lcores_, config_.stack.idle, clock_); !started) return started;
+    polling_ = true;
+    if (config_.stack.steering == steering_rule::reta_follows_group && steering_->obstacle().empty())
+        follower_ = std::jthread([this](std::stop_token stop) { follow_groups(stop); });
+    return {};
+}
+
+void stack::stop_threads() {
+    follower_ = {};
+    polling_ = false;
+    workers_.stop();
+}
+
+result<void> stack::set_active_shards(unsigned n) {
+    if (n == 0 || n > shard_count()) return fail(EINVAL);
+    std::vector<std::uint32_t> weights(shard_count(), 0);
+    std::fill_n(weights.begin(), n, 1u);
+    return share_flows(std::move(weights));
+}
+
+result<void> stack::share_flows(std::vector<std::uint32_t> weights) {
+    if (!polling_) return fail(EAGAIN);
+    if (std::ranges::find(lcores_, rte_lcore_id()) != lcores_.end()) return fail(EDEADLK);
+    const std::lock_guard hold(steering_lock_);
+    if (auto begun = steering_->begin(std::move(weights)); !begun) return begun;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!steering_->advance(now())) {
+        if (std::chrono::steady_clock::now() > deadline) {
+            steering_->abandon();
+            return fail(ETIMEDOUT);
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+    return steering_->outcome();
+}
+
+/// As the members of the largest group are over the shards, so the flows.
+void stack::follow_groups(std::stop_token stop) {
+    constexpr std::chrono::milliseconds between{100};
+    while (!stop.stop_requested()) {
+        std::this_thread::sleep_for(between);
+        auto weights = steering_->weights_of_groups();
+        if (!weights.empty() && weights != steering_->weights()) (void)share_flows(std::move(weights));
+    }
+}
+
+std::function<bool(std::uint16_t)> stack::fitting_port(const flow_key& reply, std::uint16_t port,
+                                                       std::uint16_t shard) const {
+    const auto at = std::ranges::find_if(ports_, [port](const auto& p) { return p->id() == port; });
+    if (at == ports_.end() || !(*at)->spreads(reply.local.family())) return {};
+    const port::port* const in = at->get();
+    const auto table = in->reta();
+    if (std::ranges::find(table, shard) == table.end()) return {};
+    return [in, shard, flow = reply](std::uint16_t local_port) mutable {
+        flow.local_port = local_port;
+        return in->queue_of(in->hash()(flow)) == shard;
+    };
 }
 
 std::uint32_t stack::path_mtu(const ip_address& to, const net::path& way) const {
@@ -214,7 +278,7 @@ unsigned stack::submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams
 }
 
 std::uint16_t stack::next_home_shard() {
-    return static_cast<std::uint16_t>(next_home_.fetch_add(1, std::memory_order_relaxed) % shard_count());
+    return steering_->nth_active(next_home_.fetch_add(1, std::memory_order_relaxed));
 }
 
 void stack::count(mib which) { call_counts_[static_cast<std::size_t>(which)].fetch_add(1, std::memory_order_relaxed); }

@@ -9,13 +9,17 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "base/random.hh"
 #include "base/rcu.hh"
 #include "control/config.hh"
+#include "control/flow_offload.hh"
+#include "control/steering.hh"
 #include "control/tsc_clock.hh"
 #include "control/workers.hh"
 #include "net/network.hh"
@@ -41,6 +45,12 @@ enum class driving : std::uint8_t {
 struct surroundings {
     std::function<time_point()> now;                              // empty: the time stamp counter
     std::function<std::unique_ptr<random_source>()> make_random;  // empty: the system's
+    /// Who spreads the packets of a port instead of its device, by a table of so many entries.
+    struct spreader {
+        std::size_t entries = 0;  // 0: the devices
+        std::function<result<void>(std::uint16_t port, std::span<const std::uint16_t> table)> move;
+    };
+    spreader spread;
 };
 
 class stack final : public socket::host {
@@ -55,10 +65,22 @@ public:
 
     /// Starts a polling thread per shard on the EAL's lcores (see shard_lcores). The error is a text for people.
     tl::expected<void, std::string> start_threads();
-    void stop_threads() { workers_.stop(); }
+    void stop_threads();
     /// Makes the running stack what `next` says, while packets flow; all or nothing. One thread at a time. The error is
     /// a text for people, also where only a restart would do (see needs_restart).
     tl::expected<void, std::string> apply(const config& next);
+    /// Lets packets come in on the first n shards only, while they flow: none is lost, none overtakes another of its
+    /// flow; sockets of the other shards move, unless they have a receiver there. Waits until it is done; not for a
+    /// shard's own thread. Errors: EINVAL; ENOTSUP steering().obstacle() says why; EAGAIN no threads poll; EDEADLK this
+    /// is one of them; EBUSY; ETIMEDOUT a shard did not follow; those of port::steer.
+    result<void> set_active_shards(unsigned n);
+    /// The same with a weight for each shard.
+    result<void> share_flows(std::vector<std::uint32_t> weights);
+    unsigned active_shards() const { return steering_->active(); }
+    /// For who polls the shards by hand, and to look at.
+    control::steering& steering() { return *steering_; }
+    const control::steering& steering() const { return *steering_; }
+    const flow_offload& offload() const { return *offload_; }
     /// The lcore that polls a shard; LCORE_ID_ANY while there are no threads.
     unsigned lcore_of(unsigned shard) const { return shard < lcores_.size() ? lcores_[shard] : LCORE_ID_ANY; }
 
@@ -91,6 +113,9 @@ public:
     unsigned submit(std::uint16_t shard, std::span<rte_mbuf* const> datagrams) override;
     rte_mempool* pool() override { return pools_.front().get(); }
     std::uint16_t next_home_shard() override;
+    void peer_changed(udp::pcb& p, bool connected) override { offload_->peer_changed(p, connected); }
+    std::function<bool(std::uint16_t)> fitting_port(const flow_key& reply, std::uint16_t port,
+                                                    std::uint16_t shard) const override;
     const socket::limits& socket_limits() const override { return *limits_.load(std::memory_order_acquire); }
     void count(mib which) override;
     time_point now() const override { return around_.now ? around_.now() : clock_.now(); }
@@ -108,6 +133,7 @@ private:
     std::uint32_t interface_of(const std::string& name, const ip_address& on_link) const;
     void make_shards(driving how);
     void set_limits();
+    void follow_groups(std::stop_token stop);
     std::unique_ptr<random_source> new_random() const;
 
     config config_;
@@ -131,10 +157,15 @@ private:
     const net::fragment_homes fragment_homes_;
     shard::exchange mailboxes_;
     std::vector<std::unique_ptr<shard::shard>> shards_;
+    std::unique_ptr<flow_offload> offload_;
+    std::unique_ptr<control::steering> steering_;
+    std::atomic<bool> polling_{false};
+    std::mutex steering_lock_;  // of moves
     workers workers_;
     std::vector<unsigned> lcores_;
     std::atomic<std::uint16_t> next_home_{0};
     std::array<std::atomic<std::uint64_t>, counter_set<mib>::size> call_counts_{};
+    std::jthread follower_;  // last: it uses all of the above
 };
 
 }  // namespace skua::control

@@ -3,8 +3,11 @@
 
 #include <rte_ethdev.h>
 
+#include <cstring>
+
 #include <set>
 
+#include "control/explain.hh"
 #include "sockfs/proc_net.hh"
 #include "udp/selector.hh"
 
@@ -63,6 +66,7 @@ std::vector<shard_report> stack_telemetry::shards() {
         r.handed_over = c.handed_over.get();
         r.fragments_handed_over = c.fragments_handed_over.get();
         r.reassembled_handed_over = c.reassembled_handed_over.get();
+        r.marked = c.marked.get();
         counters_snapshot own;
         own.add(c.drops, c.mibs);
         r.dropped = own.dropped();
@@ -173,6 +177,22 @@ std::vector<descriptor_report> stack_telemetry::descriptors(std::uint64_t proces
     if (const auto p = processes_.find(process))
         for (const auto& d : p->descriptors()) all.push_back({d.fd, d.link, d.status_flags, d.close_on_exec});
     return all;
+}
+
+tl::expected<unsigned, std::string> stack_telemetry::active_shards(std::optional<unsigned> wanted) {
+    if (wanted)
+        if (const auto done = stack_.set_active_shards(*wanted); !done) {
+            const auto why = done.error().code == ENOTSUP ? stack_.steering().obstacle() : "";
+            return tl::unexpected(why.empty() ? std::string(strerrordesc_np(done.error().code)) : why);
+        }
+    return stack_.active_shards();
+}
+
+tl::expected<std::vector<std::pair<std::string, std::string>>, std::string> stack_telemetry::explain(
+    std::string_view question) {
+    const auto told = control::explain(stack_, question);
+    if (!told) return tl::unexpected(told.error());
+    return told->rows();
 }
 
 std::vector<std::string> stack_telemetry::proc_net_udp(ip_family family) {

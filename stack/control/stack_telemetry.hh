@@ -23,6 +23,10 @@ public:
     std::vector<descriptor_report> descriptors(std::uint64_t process) override;
     std::vector<std::string> proc_net_udp(ip_family family) override;
 
+    tl::expected<unsigned, std::string> active_shards(std::optional<unsigned> wanted) override;
+    tl::expected<std::vector<std::pair<std::string, std::string>>, std::string> explain(
+        std::string_view question) override;
+
 private:
     std::string interface_name(std::uint32_t index) const;
 

@@ -50,6 +50,7 @@ void fill(dictionary& d, const shard_report& s) {
         .add("handed_over", s.handed_over)
         .add("fragments_handed_over", s.fragments_handed_over)
         .add("reassembled_handed_over", s.reassembled_handed_over)
+        .add("marked", s.marked)
         .add("dropped", s.dropped);
 }
 
@@ -171,6 +172,25 @@ int proc_net_udp(telemetry_source& source, std::string_view from, rte_tel_data* 
     return rte_tel_data_string(out, text.c_str());
 }
 
+int active_shards(telemetry_source& source, std::string_view wanted, rte_tel_data* out) {
+    const auto n = number_of(wanted);
+    if (!n) return -EINVAL;
+    const auto now = source.active_shards(wanted.empty() ? std::nullopt : std::optional(static_cast<unsigned>(*n)));
+    dictionary d(out);
+    if (now) d.add("active", std::uint64_t(*now));
+    else d.add("error", now.error());
+    return 0;
+}
+
+int explain(telemetry_source& source, std::string_view question, rte_tel_data* out) {
+    const auto rows = source.explain(question);
+    dictionary d(out);
+    if (!rows) d.add("error", rows.error());
+    else
+        for (const auto& [name, value] : *rows) d.add(name.c_str(), value);
+    return 0;
+}
+
 /// What DPDK calls. Nothing may be thrown into it.
 template <int (*answer)(telemetry_source&, std::string_view, rte_tel_data*)>
 int command(const char*, const char* parameters, rte_tel_data* out) noexcept {
@@ -189,6 +209,10 @@ void register_commands() {
                                "Protocol counters. Parameters: Ip, Icmp, Udp, Ip6, Icmp6 or Udp6");
     rte_telemetry_register_cmd("/skua/shards", command<rows<&telemetry_source::shards>>,
                                "Shards. Parameters: first row");
+    rte_telemetry_register_cmd("/skua/shards/active", command<active_shards>,
+                               "Shards that packets come in on. Parameters: how many from now on");
+    rte_telemetry_register_cmd("/skua/explain", command<explain>,
+                               "Where a flow goes, and why. Parameters: local and remote address:port, port");
     rte_telemetry_register_cmd("/skua/sockets", command<rows<&telemetry_source::sockets>>,
                                "Sockets. Parameters: first row");
     rte_telemetry_register_cmd("/skua/groups", command<rows<&telemetry_source::groups>>,

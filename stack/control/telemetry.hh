@@ -4,13 +4,21 @@
 //   /skua/mib,GROUP    Ip, Icmp, Udp, Ip6, Icmp6 or Udp6; without a group, all: "IpInReceives"
 //   /skua/shards, /skua/sockets, /skua/groups, /skua/ports, /skua/interfaces, /skua/neighbours
 //                      {"total": n, "0": {…}, "1": {…}}: 40 rows at a time; ",40" goes on from there
+//   /skua/shards/active,N
+//                      lets packets come in on the first N shards only; without N: how many do
+//   /skua/explain,LOCAL,REMOTE[,PORT]
+//                      where the datagrams of a flow go, and why
 //   /skua/processes    the stack processes; /skua/descriptors,ID: the descriptors of one
 //   /skua/proc/net/udp, /skua/proc/net/udp6
 //                      the text of Linux's files, 40 lines at a time; ",39" goes on from the 39th socket
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
 #include <utility>
 #include <vector>
 
@@ -30,6 +38,7 @@ struct shard_report {
     std::uint64_t dropped = 0;
     std::uint64_t fragments_handed_over = 0;  // of handed_over
     std::uint64_t reassembled_handed_over = 0;
+    std::uint64_t marked = 0;  // lookups that a mark of the NIC has spared
 };
 
 struct socket_report {
@@ -116,6 +125,12 @@ public:
     virtual std::vector<descriptor_report> descriptors(std::uint64_t process) = 0;
     /// The header and a line for each bound socket, without line ends.
     virtual std::vector<std::string> proc_net_udp(ip_family family) = 0;
+
+    /// Shards that packets come in on; `wanted` changes it and waits until it is done. The error is a text for people.
+    virtual tl::expected<unsigned, std::string> active_shards(std::optional<unsigned> wanted) = 0;
+    /// Names and values. The error is a text for people.
+    virtual tl::expected<std::vector<std::pair<std::string, std::string>>, std::string> explain(
+        std::string_view question) = 0;
 
 protected:
     ~telemetry_source() = default;

@@ -7,11 +7,15 @@
 #include <rte_pause.h>
 #include <sched.h>
 
+#include <thread>
+
 namespace skua::control {
 
 namespace {
 
 constexpr unsigned idle_polls_before_yield = 16;
+// What is sent or handed over by others waits as long at most.
+constexpr std::chrono::microseconds rest{50};
 
 }  // namespace
 
@@ -53,6 +57,8 @@ void workers::loop(shard::shard& polled) {
         if (polled.poll_once(clock_->at(before)) != 0) {
             polled.counts().busy_cycles.add(rte_rdtsc() - before);
             idle_polls = 0;
+        } else if (polled.resting()) {
+            std::this_thread::sleep_for(rest);
         } else if (idle_ == idle_policy::yield && ++idle_polls >= idle_polls_before_yield) {
             // Somebody else may need this CPU: lcores can share one.
             sched_yield();

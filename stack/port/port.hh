@@ -75,10 +75,16 @@ public:
     /// May be fewer than asked for; shard i has a queue only if i is below.
     std::uint16_t rx_queues() const { return asked_.rx_queues; }
     std::uint16_t tx_queues() const { return asked_.tx_queues; }
+    /// Packets that an RX queue holds at most.
+    std::uint32_t rx_capacity() const { return asked_.rx_descriptors ? asked_.rx_descriptors : UINT16_MAX; }
     const transmit_facts& offloads() const { return offloads_; }
     std::span<const capability_row> capabilities() const { return capabilities_; }
     /// Sentences about what came out otherwise than asked for.
     std::span<const std::string> notes() const { return notes_; }
+    /// More rows for the table.
+    void tell(const std::vector<capability_row>& rows) {
+        capabilities_.insert(capabilities_.end(), rows.begin(), rows.end());
+    }
     /// The table for people.
     std::string describe() const;
 

@@ -17,6 +17,7 @@ struct counters {
     counter handed_over;              // packets passed to another shard, for whatever reason
     counter fragments_handed_over;    // of these: fragments, to where their datagram is put together
     counter reassembled_handed_over;  // of these: datagrams put together, to where they would have come in whole
+    counter marked;                   // lookups that a mark of the NIC has spared
     counter polls;
     counter busy_polls;   // polls that found something to do
     counter busy_cycles;  // TSC cycles spent in them

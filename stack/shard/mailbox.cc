@@ -29,4 +29,11 @@ exchange::exchange(unsigned shards, unsigned size) : shards_(shards) {
                 std::make_unique<mailbox>(size, from == to ? mailbox::producers::many : mailbox::producers::one));
 }
 
+bool exchange::quiet() const {
+    for (unsigned from = 0; from < shards_; from++)
+        for (unsigned to = 0; to < shards_; to++)
+            if (from != to && !rings_[from * shards_ + to]->empty()) return false;
+    return true;
+}
+
 }  // namespace skua::shard

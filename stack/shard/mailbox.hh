@@ -31,6 +31,11 @@ public:
                                       static_cast<unsigned>(out.size()), nullptr);
     }
     bool empty() const { return rte_ring_empty(ring_.get()); }
+    /// How many have been pushed so far, and whether as many have been popped; they wrap around. Any thread.
+    std::uint32_t given() const { return __atomic_load_n(&ring_->prod.tail, __ATOMIC_ACQUIRE); }
+    bool taken_up_to(std::uint32_t mark) const {
+        return static_cast<std::int32_t>(__atomic_load_n(&ring_->cons.tail, __ATOMIC_ACQUIRE) - mark) >= 0;
+    }
 
 private:
     struct free_delete {
@@ -47,6 +52,8 @@ public:
     mailbox& ring(unsigned from, unsigned to) { return *rings_[from * shards_ + to]; }
     mailbox& inbox(unsigned shard) { return ring(shard, shard); }
     unsigned shards() const { return shards_; }
+    /// Nothing waits between two shards.
+    bool quiet() const;
 
 private:
     unsigned shards_;

@@ -42,14 +42,15 @@ bool is_v6(const rx_info& info) { return info.family == ip_family::v6; }
 
 rx_path::rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
                  net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
-                 net::reassembler& reassembly, const net::fragment_homes& fragments, net::icmp_output& icmp,
-                 tx_path& tx, rte_mempool* pool, counters& counts)
+                 net::reassembler& reassembly, const net::fragment_homes& fragments, const udp::marked_flows& marks,
+                 net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts)
     : shard_(shard),
       ports_(ports),
       neighbours_(neighbours),
       path_mtus_(path_mtus),
       tables_(tables),
       hash_(hash),
+      marks_(marks),
       icmp_(icmp),
       ip_{.fragments = reassembly, .errors = icmp, .homes = tx.shards() > 1 ? &fragments : nullptr, .shard = shard},
       tx_(tx),
@@ -180,12 +181,29 @@ std::uint32_t rx_path::flow_hash(const rte_mbuf* m, const rx_info& info) const {
     return from->device->hash()(info.flow);
 }
 
+/// What the NIC has marked need not be looked for; most bursts have nothing of the kind.
+void rx_path::look_up(burst& udp) {
+    std::uint32_t found = 0;
+    if (marks_.any()) [[unlikely]]
+        for (unsigned i = 0; i < udp.count; i++) {
+            const rte_mbuf* m = udp.frames[i];
+            if (!(m->ol_flags & RTE_MBUF_F_RX_FDIR_ID)) continue;
+            if (!tables_.four_tuple_decides(udp.keys[i].flow.local_port)) continue;
+            udp.sockets[i] = marks_.find(m->hash.fdir.hi, udp.keys[i]);
+            found |= (udp.sockets[i] != nullptr ? 1u : 0u) << i;
+        }
+    for (unsigned i = 0; i < udp.count; i++)
+        if (tables_.wants_hash(udp.keys[i].flow.local_port)) udp.keys[i].hash = flow_hash(udp.frames[i], udp.infos[i]);
+    if (found == 0) return tables_.lookup(std::span(udp.keys, udp.count), std::span(udp.sockets, udp.count));
+    counts_.marked.add(static_cast<std::uint64_t>(std::popcount(found)));
+    for (unsigned i = 0; i < udp.count; i++)
+        if (!(found >> i & 1)) udp.sockets[i] = tables_.lookup(udp.keys[i]);
+}
+
 // The second and third stage: look up, then deliver to each socket what is its own.
 void rx_path::deliver(burst& udp, unclaimed_frames* unclaimed) {
     if (udp.count == 0) return;
-    for (unsigned i = 0; i < udp.count; i++)
-        if (tables_.wants_hash(udp.keys[i].flow.local_port)) udp.keys[i].hash = flow_hash(udp.frames[i], udp.infos[i]);
-    tables_.lookup(std::span(udp.keys, udp.count), std::span(udp.sockets, udp.count));
+    look_up(udp);
     for (std::uint32_t left = udp.count == 32 ? ~0u : (1u << udp.count) - 1; left != 0;) {
         const unsigned first = static_cast<unsigned>(std::countr_zero(left));
         udp::pcb* const to = udp.sockets[first];

@@ -17,6 +17,7 @@
 #include "shard/counters.hh"
 #include "shard/tx_path.hh"
 #include "socket/udp_socket.hh"
+#include "udp/marked_flows.hh"
 #include "udp/tables.hh"
 
 namespace skua::shard {
@@ -33,8 +34,8 @@ class rx_path {
 public:
     rx_path(std::uint16_t shard, const attachments& ports, net::neighbour_table& neighbours,
             net::path_mtu_cache& path_mtus, udp::tables& tables, const port::toeplitz& hash,
-            net::reassembler& reassembly, const net::fragment_homes& fragments, net::icmp_output& icmp, tx_path& tx,
-            rte_mempool* pool, counters& counts);
+            net::reassembler& reassembly, const net::fragment_homes& fragments, const udp::marked_flows& marks,
+            net::icmp_output& icmp, tx_path& tx, rte_mempool* pool, counters& counts);
 
     void begin(const net::context& context) { context_ = &context; }
 
@@ -68,6 +69,7 @@ private:
     void admit(packet::packet p, const extent& was, const packet::rx_info& info, burst& udp);
     std::uint16_t receiving_shard(const rte_mbuf* m, const packet::rx_info& info) const;
     std::uint32_t flow_hash(const rte_mbuf* m, const packet::rx_info& info) const;
+    void look_up(burst& udp);
     void deliver(burst& udp, unclaimed_frames* unclaimed);
     void deliver_group(burst& udp, socket::udp_socket& to, std::uint32_t members);
     std::size_t deliver_copies(const packet::packet& p, const packet::rx_info& info, bool pass_on);
@@ -83,6 +85,7 @@ private:
     net::path_mtu_cache& path_mtus_;
     udp::tables& tables_;
     const port::toeplitz& hash_;
+    const udp::marked_flows& marks_;
     net::icmp_output& icmp_;
     net::ip_parts ip_;
     tx_path& tx_;

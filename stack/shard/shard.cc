@@ -10,6 +10,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr nanoseconds reclaim_every = 1ms;
+constexpr std::size_t most_kept = 4096;  // frames of a port, while the intake is held
+constexpr std::uint32_t intake_bits = 2;
 constexpr unsigned loop_rounds = 4;  // a datagram between local sockets may be answered within the same turn
 
 }  // namespace
@@ -28,9 +30,16 @@ shard::shard(const common& shared, shard_options options, std::unique_ptr<random
       icmp_(tx_, *random_, options.icmp),
       reassembly_(tx_, icmp_, *random_, options.reassembly),
       rx_(index_, ports_, network_.neighbours(), shared.path_mtus, shared.tables, shared.hash, reassembly_,
-          shared.fragments, icmp_, tx_, pool_, counts_) {}
+          shared.fragments, shared.marks, icmp_, tx_, pool_, counts_),
+      queues_(ports_.all().size()) {
+    for (std::size_t i = 0; i < queues_.size(); i++)
+        if (ports_.all()[i].device) queues_[i].kept.reserve(most_kept);
+}
 
-shard::~shard() = default;
+shard::~shard() {
+    for (auto& q : queues_)
+        rte_pktmbuf_free_bulk(q.kept.data() + q.next, static_cast<unsigned>(q.kept.size() - q.next));
+}
 
 void shard::begin(time_point now) {
     context_.emplace(net::context{network_.current(), now, counts_.mibs, *random_});
@@ -41,23 +50,71 @@ void shard::begin(time_point now) {
 unsigned shard::poll_once(time_point now) {
     reader_.quiescent();
     begin(now);
-    const unsigned moved = poll_ports() + poll_mailboxes() + poll_looped();
+    if (intake_wanted_.load(std::memory_order_acquire) != intake_order_) follow_intake();
+    unsigned moved = poll_ports() + poll_mailboxes();
+    if (intake_ != intake::held) moved += poll_looped();
     run_timers(now);
     tx_.flush();
     counts_.polls.add();
     if (moved) counts_.busy_polls.add();
+    if (intake_reached_.load(std::memory_order_relaxed) != intake_order_) confirm_intake();
     return moved;
 }
 
+void shard::set_intake(intake how) {
+    const std::uint32_t number = (intake_wanted_.load(std::memory_order_relaxed) >> intake_bits) + 1;
+    intake_wanted_.store(number << intake_bits | static_cast<std::uint32_t>(how), std::memory_order_release);
+}
+
+void shard::follow_intake() {
+    intake_order_ = intake_wanted_.load(std::memory_order_acquire);
+    intake_ = static_cast<intake>(intake_order_ & ((1u << intake_bits) - 1));
+    for (std::size_t i = 0; i < queues_.size(); i++) {
+        const attachment& at = ports_.all()[i];
+        queues_[i].to_drain = intake_ == intake::draining && at.device && at.receives ? at.device->rx_capacity() : 0;
+    }
+}
+
+void shard::confirm_intake() {
+    for (const auto& q : queues_)
+        if (q.to_drain != 0) return;
+    intake_reached_.store(intake_order_, std::memory_order_release);
+}
+
+void shard::keep(std::size_t port, std::span<rte_mbuf*> frames) {
+    auto& kept = queues_[port].kept;
+    kept.insert(kept.end(), frames.begin(), frames.end());
+}
+
+void shard::note_drained(std::size_t port, unsigned taken) {
+    auto& left = queues_[port].to_drain;
+    left = taken < burst_ ? 0 : left - std::min(left, taken);
+}
+
+/// Kept frames come before those that are still in the queue.
 unsigned shard::poll_ports() {
     unsigned moved = 0;
-    for (const attachment& at : ports_.all()) {
+    for (std::size_t i = 0; i < queues_.size(); i++) {
+        const attachment& at = ports_.all()[i];
         if (at.device == nullptr || !at.receives) continue;
+        queue_state& q = queues_[i];
         rte_mbuf* frames[burst_size];
+        if (intake_ != intake::held && q.next < q.kept.size()) {
+            const std::size_t n = std::min<std::size_t>(burst_, q.kept.size() - q.next);
+            rx_.receive(std::span(q.kept).subspan(q.next, n));
+            q.next += n;
+            moved += static_cast<unsigned>(n);
+            if (q.next == q.kept.size()) q.kept.clear(), q.next = 0;
+            continue;
+        }
+        const bool hold = intake_ == intake::held;
+        if (hold && q.kept.size() + burst_ > most_kept) continue;
         const unsigned n = at.device->rx(at.queue, std::span(frames, burst_));
+        if (q.to_drain != 0) note_drained(i, n);
         // Some drivers (net_ring) pass packets on without saying whose they are.
-        for (unsigned i = 0; i < n; i++) frames[i]->port = at.port_id;
-        if (n) rx_.receive(std::span(frames, n));
+        for (unsigned j = 0; j < n; j++) frames[j]->port = at.port_id;
+        if (n && hold) keep(i, std::span(frames, n));
+        else if (n) rx_.receive(std::span(frames, n));
         moved += n;
     }
     return moved;
@@ -66,6 +123,7 @@ unsigned shard::poll_ports() {
 unsigned shard::poll_mailboxes() {
     unsigned moved = 0;
     for (unsigned from = 0; from < mailboxes_.shards(); from++) {
+        if (from == index_ && intake_ == intake::held) continue;
         rte_mbuf* packets[burst_size];
         const unsigned n = mailboxes_.ring(from, index_).pop(packets);
         if (n == 0) continue;

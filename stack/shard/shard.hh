@@ -1,10 +1,12 @@
 // A shard: all the state that one polling lcore owns, and the one function that moves it on.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/clock.hh"
 #include "base/random.hh"
@@ -18,6 +20,7 @@
 #include "shard/mailbox.hh"
 #include "shard/rx_path.hh"
 #include "shard/tx_path.hh"
+#include "udp/marked_flows.hh"
 #include "udp/tables.hh"
 
 namespace skua::shard {
@@ -31,6 +34,7 @@ struct common {
     exchange& mailboxes;
     const port::toeplitz& hash;
     const net::fragment_homes& fragments;
+    const udp::marked_flows& marks;
 };
 
 struct shard_options {
@@ -40,6 +44,14 @@ struct shard_options {
     attachments ports;
     net::reassembly_options reassembly;
     net::icmp_limits icmp;
+};
+
+/// What a shard takes in from outside: out of its RX queues, from threads that send, and from itself. Other shards are
+/// served always.
+enum class intake : std::uint8_t {
+    open,
+    draining,  // as open; reached when all has been taken that its queues held when it was told
+    held,      // frames are kept as they came: a number for each port, the rest stays in the queue
 };
 
 /// Belongs to one thread at a time. Time comes in as an argument, so a test can step it.
@@ -63,6 +75,16 @@ public:
     void rest() { reader_.offline(); }
     void resume() { reader_.online(); }
 
+    // ---- any thread, while it polls ----
+    void set_intake(intake how);
+    /// What set_intake() said last has been so for a whole turn, or with draining is done.
+    bool intake_reached() const {
+        return intake_reached_.load(std::memory_order_acquire) == intake_wanted_.load(std::memory_order_relaxed);
+    }
+    /// No flows come in here for now: its thread may sleep between two polls.
+    void set_resting(bool rests) { resting_.store(rests, std::memory_order_relaxed); }
+    bool resting() const { return resting_.load(std::memory_order_relaxed); }
+
     std::uint16_t index() const { return index_; }
     rte_mempool* pool() const { return pool_; }
     counters& counts() { return counts_; }
@@ -73,6 +95,10 @@ private:
     /// Reads the shared pictures for this turn.
     void begin(time_point now);
     unsigned poll_ports();
+    void follow_intake();
+    void confirm_intake();
+    void keep(std::size_t port, std::span<rte_mbuf*> frames);
+    void note_drained(std::size_t port, unsigned taken);
     unsigned poll_mailboxes();
     unsigned poll_looped();
     void count_sent(std::span<rte_mbuf* const> datagrams);
@@ -93,6 +119,19 @@ private:
     net::reassembler reassembly_;
     rx_path rx_;
     std::optional<net::context> context_;
+    // The number of the order, and the intake in its lowest bits.
+    std::atomic<std::uint32_t> intake_wanted_{0};
+    std::atomic<std::uint32_t> intake_reached_{0};
+    std::atomic<bool> resting_{false};
+    intake intake_ = intake::open;
+    std::uint32_t intake_order_ = 0;
+    /// Of one port, by place in ports_.
+    struct queue_state {
+        std::vector<rte_mbuf*> kept;  // from `next` on, oldest first
+        std::size_t next = 0;
+        std::uint32_t to_drain = 0;  // frames that its queue may still hold from before
+    };
+    std::vector<queue_state> queues_;
     time_point next_reclaim_{};
 };
 

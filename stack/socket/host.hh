@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "base/clock.hh"
@@ -44,6 +45,15 @@ public:
     virtual rte_mempool* pool() = 0;
     /// The home of the next socket.
     virtual std::uint16_t next_home_shard() = 0;
+    /// For a local port that is to be chosen: whether replies to it (reply.local_port is filled in) would come in on
+    /// the shard, by this NIC port. Empty: there is nothing to choose by.
+    virtual std::function<bool(std::uint16_t)> fitting_port(const flow_key& /*reply*/, std::uint16_t /*port*/,
+                                                            std::uint16_t /*shard*/) const {
+        return {};
+    }
+    /// A socket has got a whole peer, or another (its names say which), or has none any more. Before a socket goes, it
+    /// is said to have none.
+    virtual void peer_changed(udp::pcb&, bool /*connected*/) {}
     virtual const limits& socket_limits() const = 0;
     /// As the shards see it.
     virtual time_point now() const = 0;

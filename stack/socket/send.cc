@@ -115,6 +115,22 @@ result<udp_socket::send_plan> udp_socket::plan_for_message(const msghdr& message
     return last && last->asked == n.remote ? *last : plan_for(n, n.remote);
 }
 
+/// An address that is no good is told of when the message is planned.
+result<void> udp_socket::ensure_bound_to_send(const msghdr& message) {
+    std::optional<endpoint> to;
+    {
+        const rcu_domain::read_guard guard(host_.rcu());
+        const names& n = current_names();
+        if (n.bound) return {};
+        if (message.msg_name != nullptr && message.msg_namelen != 0) {
+            const auto said =
+                address_to_send(family, n.v6_only, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+            if (said) to = *said;
+        }
+    }
+    return ensure_bound(to ? &*to : nullptr);
+}
+
 result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) const {
     if (p.size() > plan.longest) return fail(EMSGSIZE);
     const std::uint32_t headers = headers_of(plan.to.address);
@@ -213,7 +229,8 @@ unsigned udp_socket::frame(std::span<outgoing> datagrams, int* error) {
         return done;
     };
     if (!current_names().bound) {
-        if (auto bound = ensure_bound(); !bound) return stop(0, bound.error().code);
+        const endpoint* const first = datagrams.empty() ? nullptr : datagrams[0].to;
+        if (auto bound = ensure_bound(first); !bound) return stop(0, bound.error().code);
     }
     if (shutdown_.load(std::memory_order_relaxed) & shut_send) return stop(0, EPIPE);
     if (const int e = take_error()) return stop(0, e);

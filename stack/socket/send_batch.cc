@@ -32,7 +32,7 @@ send_batch::send_batch(udp_socket& s, int flags)
     : socket_(s), flags_(flags), deadline_(udp_socket::deadline_of(s.settings_.send_timeout, flags)) {}
 
 result<std::size_t> send_batch::add(const msghdr& message) {
-    if (auto bound = socket_.ensure_bound(); !bound) return fail(bound.error().code);
+    if (auto bound = socket_.ensure_bound_to_send(message); !bound) return fail(bound.error().code);
     const auto length = length_of(message);
     if (!length) return length;
     // udp_sendmsg refuses it; udpv6_sendmsg passes it over, unless it hands on to the former.

@@ -41,6 +41,7 @@ void udp_socket::close() {
     closed_.store(true, std::memory_order_relaxed);
     {
         const std::lock_guard hold(names_lock_);
+        if (remote.port != 0) host_.peer_changed(*this, false);
         if (local.port != 0) host_.tables().unbind(*this);
     }
     waiters_.wake(EPOLLHUP | EPOLLIN | EPOLLERR, 0);
@@ -119,14 +120,29 @@ result<void> udp_socket::bind_locked(const endpoint& wanted) {
     return {};
 }
 
-result<void> udp_socket::ensure_bound() {
+/// Under RCU. A destination that cannot be sent to is told of by whoever sends.
+std::function<bool(std::uint16_t)> udp_socket::fitting_port(const endpoint& to) const {
+    const auto plan = plan_for(current_names(), to);
+    if (!plan) return {};
+    const auto way = host_.topology().route_to(plan->to.address, plan->ifindex);
+    if (!way || way->kind != net::destination_kind::unicast) return {};
+    const flow_key reply{plan->from, plan->to.address, 0, plan->to.port};
+    return host_.fitting_port(reply, way->out->port, home_shard.load(std::memory_order_relaxed));
+}
+
+result<void> udp_socket::ensure_bound(const endpoint* to) {
     {
         const rcu_domain::read_guard guard(host_.rcu());
         if (current_names().bound) return {};
     }
     const std::lock_guard hold(names_lock_);
     if (local.port != 0) return {};
-    if (auto done = host_.tables().autobind(*this); !done) return done;
+    std::function<bool(std::uint16_t)> preferred;
+    if (to != nullptr) {
+        const rcu_domain::read_guard guard(host_.rcu());
+        preferred = fitting_port(*to);
+    }
+    if (auto done = host_.tables().autobind(*this, preferred); !done) return done;
     publish(local.address, false);
     return {};
 }
@@ -152,14 +168,14 @@ result<void> udp_socket::connect(const sockaddr* address, socklen_t length) {
             disconnect();
             return {};
         }
-        if (auto bound = ensure_bound(); !bound) return bound;
+        if (auto bound = ensure_bound(wanted ? &**wanted : nullptr); !bound) return bound;
     }
     if (!wanted) return fail(wanted.error().code);
     return connect(**wanted);
 }
 
 result<void> udp_socket::connect(const endpoint& wanted) {
-    if (auto bound = ensure_bound(); !bound) return bound;
+    if (auto bound = ensure_bound(&wanted); !bound) return bound;
     const std::lock_guard hold(names_lock_);
     return connect_locked(wanted);
 }
@@ -184,12 +200,14 @@ result<void> udp_socket::connect_locked(endpoint wanted) {
         return done;
     }
     publish(plan->from, true);
+    host_.peer_changed(*this, remote.port != 0);
     return {};
 }
 
 void udp_socket::disconnect() {
     const std::lock_guard hold(names_lock_);
     const rcu_domain::read_guard guard(host_.rcu());
+    if (remote.port != 0) host_.peer_changed(*this, false);
     host_.tables().disconnect(*this);
     publish(source_when_bound(host_.topology(), family, local.address), false);
 }

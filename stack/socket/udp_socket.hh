@@ -201,7 +201,10 @@ private:
     result<void> connect_locked(endpoint remote);
     void publish(const ip_address& source, bool connected);
     void publish_again();
-    result<void> ensure_bound();
+    /// `to`: what it is bound for, which the choice of a port may heed.
+    result<void> ensure_bound(const endpoint* to = nullptr);
+    result<void> ensure_bound_to_send(const msghdr& message);
+    std::function<bool(std::uint16_t)> fitting_port(const endpoint& to) const;
     void change_device(std::uint32_t ifindex);
     std::uint32_t current_device() const;
     const names& current_names() const { return *names_.load(std::memory_order_acquire); }  // under RCU

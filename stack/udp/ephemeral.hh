@@ -23,6 +23,20 @@ struct port_range {
     }
 };
 
+/// Independent draws (RFC 6056 §3.3.2): a port of the range that is not `reserved` and that `usable` agrees to, or
+/// nothing after a bounded number of them. With one port in 64 usable they fail once in ten million.
+template <class Usable>
+std::optional<std::uint16_t> draw_port(random_source& random, port_range range, const std::vector<bool>& reserved,
+                                       Usable&& usable) {
+    constexpr int most_draws = 1024;
+    if (range.first > range.last) return {};
+    for (int i = 0; i < most_draws; i++) {
+        const auto port = static_cast<std::uint16_t>(range.first + random.below(range.last - range.first + 1u));
+        if (!reserved[port] && usable(port)) return port;
+    }
+    return {};
+}
+
 /// A port of the range that is not `reserved` (65,536 flags) and that `usable` agrees to, or nothing. Every port is
 /// asked for once at most.
 template <class Usable>

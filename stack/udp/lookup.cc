@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "udp/explain.hh"
+#include "udp/selector.hh"
+
 namespace skua::udp {
 
 namespace {
@@ -42,6 +45,13 @@ public:
     int score() const { return score_; }
     /// Some rule other than the order of placing may have to decide.
     bool mixed() const { return tied_ > 1 && best_->reuse_port && v4_; }
+    std::string_view rule(mixed_rule r) const {
+        if (tied_ == 1) return "highest score";
+        if (mixed() && r == mixed_rule::every) return "equal scores: drawn among all by the hash of the flow";
+        if (mixed()) return "equal scores: the group of the one bound last";
+        if (!v4_ && best_->reuse_port) return "equal scores, IPv6 with SO_REUSEPORT: the one bound first";
+        return "equal scores: the one bound last";
+    }
 
 private:
     bool before(const candidate& a, const candidate& b) const {
@@ -95,13 +105,26 @@ void lookup_tables::for_each_in_slots(const port_slot& slot, const lookup_key& k
     search(ip_address::v6_any(), hash_of(ip_address::v6_any()));
 }
 
+/// The entry that wins, or nullptr. `watch` hears of each that matches: entry, score, whether by four-tuple.
+template <class Watch>
+const candidate* lookup_tables::search(const port_slot& slot, const lookup_key& key, const glance& g, contest& c,
+                                       Watch&& watch) const {
+    const auto offer = [&](bool four_tuple) {
+        return [&c, &watch, four_tuple](const candidate& e, int score) {
+            watch(e, score, four_tuple);
+            c.offer(e, score);
+        };
+    };
+    if (g.connected) for_each_connected(slot, key, g, offer(true));
+    // A four-tuple that matches scores 13 at least, what stands in the slots 11 at most, unless it has half a peer.
+    if (!c.best() || slot.half_connected.load(std::memory_order_acquire) != 0)
+        for_each_in_slots(slot, key, g, offer(false));
+    return c.best() && mixed_ == mixed_rule::every && c.mixed() ? draw(slot, key, g, c.score()) : c.best();
+}
+
 const candidate* lookup_tables::search(const port_slot& slot, const lookup_key& key, const glance& g) const {
     contest c(key);
-    const auto offer = [&](const candidate& e, int score) { c.offer(e, score); };
-    if (g.connected) for_each_connected(slot, key, g, offer);
-    // A four-tuple that matches scores 13 at least, what stands in the slots 11 at most, unless it has half a peer.
-    if (!c.best() || slot.half_connected.load(std::memory_order_acquire) != 0) for_each_in_slots(slot, key, g, offer);
-    return c.best() && mixed_ == mixed_rule::every && c.mixed() ? draw(slot, key, g, c.score()) : c.best();
+    return search(slot, key, g, c, [](const candidate&, int, bool) {});
 }
 
 /// Most packets have one candidate: nothing to compare then. `first`: in the bucket that is looked into first.
@@ -230,6 +253,67 @@ bool lookup_tables::wants_hash(std::uint16_t local_port) const {
     const port_slot& s = slot(local_port);
     if (s.groups.load(std::memory_order_relaxed) != 0) return true;
     return s.reuse_port.load(std::memory_order_relaxed) != 0 && s.count.load(std::memory_order_relaxed) > 1;
+}
+
+namespace {
+
+explained_candidate told(const candidate& c, int score, bool four_tuple, const lookup_key& key) {
+    return {.local = {c.local, c.local_port, 0},
+            .remote = {c.remote, c.remote_port, 0},
+            .device = c.device,
+            .members = c.of_group ? c.several->size() : 1,
+            .reuse_port = c.reuse_port != 0,
+            .score = score,
+            .placed = c.last_placed(key.shard),
+            .four_tuple = four_tuple};
+}
+
+void tell_group(explanation& e, const group& g, const lookup_key& key) {
+    const member_table& among = g.best_for(key.shard);
+    e.buckets = among.bucket_count();
+    e.bucket = key.hash & static_cast<std::uint32_t>(e.buckets - 1);
+    if (g.chosen_by()) e.selector = g.chosen_by()->name();
+    std::uint32_t place = 0;
+    g.all().for_each([&](const pcb& p) {
+        if (&p == e.socket) e.member = place;
+        place++;
+    });
+}
+
+}  // namespace
+
+std::string_view to_string(explanation::way w) {
+    switch (w) {
+        case explanation::way::four_tuple: return "four-tuple";
+        case explanation::way::port: return "port";
+        case explanation::way::address: return "address";
+        default: return "none";
+    }
+}
+
+explanation lookup_tables::explain(const lookup_key& key) const {
+    explanation e;
+    const port_slot& s = slot(key.flow.local_port);
+    e.entries = s.count.load(std::memory_order_relaxed);
+    glance g;
+    look_at(s, key, g);
+    contest c(key);
+    std::vector<const candidate*> met;
+    const candidate* const won = search(s, key, g, c, [&](const candidate& one, int score, bool four_tuple) {
+        met.push_back(&one);
+        e.candidates.push_back(told(one, score, four_tuple, key));
+    });
+    e.searched = g.many ? explanation::way::address : explanation::way::port;
+    if (won == nullptr) return e;
+    const auto at = static_cast<std::size_t>(std::ranges::find(met, won) - met.begin());
+    if (at < met.size()) {
+        e.winner = at;
+        if (e.candidates[at].four_tuple) e.searched = explanation::way::four_tuple;
+    }
+    e.rule = c.rule(mixed_);
+    e.socket = won->receiver(key);
+    if (won->of_group) tell_group(e, *won->several, key);
+    return e;
 }
 
 }  // namespace skua::udp

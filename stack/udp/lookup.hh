@@ -112,6 +112,11 @@ public:
     void find(std::span<const lookup_key> keys, std::span<pcb*> out) const;
     std::size_t for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const;
     bool wants_hash(std::uint16_t local_port) const;
+    explanation explain(const lookup_key& key) const;
+    bool four_tuple_decides(std::uint16_t local_port) const {
+        const port_slot& s = slot(local_port);
+        return s.twins.load(std::memory_order_acquire) == 0 && s.half_connected.load(std::memory_order_acquire) == 0;
+    }
     void prefetch(std::uint16_t local_port) const { __builtin_prefetch(&slot(local_port)); }
 
 private:
@@ -155,6 +160,9 @@ private:
     const candidate* first_of(const glance& g) const;
     const candidate* only(const port_slot& s, const lookup_key& key, const glance& g, const candidate* first) const;
     const candidate* search(const port_slot& s, const lookup_key& key, const glance& g) const;
+    template <class Watch>
+    const candidate* search(const port_slot& s, const lookup_key& key, const glance& g, contest& c,
+                            Watch&& watch) const;
     const candidate* search_again(const port_slot& s, const lookup_key& key) const;
     const candidate* draw(const port_slot& s, const lookup_key& key, const glance& g, int score) const;
     void find_burst(std::span<const lookup_key> keys, pcb** out) const;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "udp/ephemeral.hh"
+#include "udp/explain.hh"
 #include "udp/lookup.hh"
 #include "udp/port_bindings.hh"
 
@@ -20,19 +21,20 @@ struct tables::state {
           random(source),
           range{o.ephemeral_first, o.ephemeral_last},
           reserved(65536, false),
-          shards(o.shards),
+          homes(o.shards),
           search(domain, source, o.mixed, o.expected_sockets),
           ports(65536) {
         if (range.first == 0 || range.first > range.last)
             throw std::invalid_argument("the range of ephemeral ports is empty or begins at 0");
         for (const auto p : o.reserved_ports) reserved[p] = true;
+        std::iota(homes.begin(), homes.end(), std::uint16_t(0));
     }
 
     rcu_domain& rcu;
     random_source& random;
     const port_range range;
     std::vector<bool> reserved;
-    const std::uint16_t shards;
+    std::vector<std::uint16_t> homes;  // while the spread is not known
     spread over;
     mutable std::mutex lock;
     place_order last_order = 0;
@@ -40,11 +42,12 @@ struct tables::state {
     std::vector<std::unique_ptr<port_bindings>> ports;
 
     /// A port that the pcb may be bound to, or nothing.
-    std::optional<std::uint16_t> choose(const pcb& p, const bind_facts& facts);
+    std::optional<std::uint16_t> choose(const pcb& p, const bind_facts& facts,
+                                        const std::function<bool(std::uint16_t)>& preferred = {});
     /// Gives an unbound pcb its place; its fields say where.
     void put(pcb& p, std::uint16_t port);
     void take_out(pcb& p);
-    result<void> autobind(pcb& p);
+    result<void> autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred = {});
     template <class Change>
     void move(pcb& p, Change&& change);
     std::vector<std::uint16_t> home_shards() const;
@@ -57,8 +60,13 @@ private:
 };
 
 /// One that nobody has, if there is any: found without a look at who has the others, however full the range.
-std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_facts& facts) {
+std::optional<std::uint16_t> tables::state::choose(const pcb& p, const bind_facts& facts,
+                                                   const std::function<bool(std::uint16_t)>& preferred) {
     const port_range own = range.narrowed(p.ephemeral_first, p.ephemeral_last);
+    if (preferred)
+        if (const auto port =
+                draw_port(random, own, reserved, [&](std::uint16_t one) { return !ports[one] && preferred(one); }))
+            return port;
     if (const auto unused = choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]; }))
         return unused;
     return choose_port(random, own, reserved, [&](std::uint16_t port) { return !ports[port]->has_conflict(facts); });
@@ -153,9 +161,9 @@ void tables::state::move(pcb& p, Change&& change) {
     rcu.reclaim();
 }
 
-result<void> tables::state::autobind(pcb& p) {
+result<void> tables::state::autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred) {
     if (p.bound) return {};
-    const auto port = choose(p, bind_facts(p));
+    const auto port = choose(p, bind_facts(p), preferred);
     if (!port) return fail(EAGAIN);
     put(p, *port);
     return {};
@@ -193,9 +201,9 @@ result<void> tables::bind(pcb& p, const endpoint& local) {
     return {};
 }
 
-result<void> tables::autobind(pcb& p) {
+result<void> tables::autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred) {
     const std::lock_guard hold(state_->lock);
-    return state_->autobind(p);
+    return state_->autobind(p, preferred);
 }
 
 result<void> tables::connect(pcb& p, const ip_address& local, const endpoint& remote) {
@@ -253,12 +261,7 @@ result<void> tables::attach(pcb& p, std::shared_ptr<const selector> s) {
     return {};
 }
 
-std::vector<std::uint16_t> tables::state::home_shards() const {
-    if (over.known()) return over.shards();
-    std::vector<std::uint16_t> all(shards);
-    std::iota(all.begin(), all.end(), std::uint16_t(0));
-    return all;
-}
+std::vector<std::uint16_t> tables::state::home_shards() const { return over.known() ? over.shards() : homes; }
 
 /// As few as must: first those that may not stay, then from where most are to where fewest are.
 void tables::state::rehome(group& g, std::span<const std::uint16_t> to, const std::function<void(pcb&)>& moved) {
@@ -298,6 +301,7 @@ std::vector<std::uint16_t> tables::home_shards() const {
 
 void tables::rehome_all(std::span<const std::uint16_t> shards, const std::function<void(pcb&)>& moved) {
     const std::lock_guard hold(state_->lock);
+    state_->homes.assign(shards.begin(), shards.end());
     std::size_t next = 0;
     for (const auto& at : state_->ports) {
         if (!at) continue;
@@ -309,6 +313,12 @@ void tables::rehome_all(std::span<const std::uint16_t> shards, const std::functi
         });
     }
     state_->rcu.reclaim();
+}
+
+void tables::for_all_groups(const std::function<void(const group&)>& visit) const {
+    const std::lock_guard hold(state_->lock);
+    for (const auto& at : state_->ports)
+        if (at) at->for_all_groups(visit);
 }
 
 std::unique_lock<std::mutex> tables::lock() const { return std::unique_lock(state_->lock); }
@@ -325,6 +335,12 @@ void tables::lookup(std::span<const lookup_key> keys, std::span<pcb*> out) const
 
 std::size_t tables::for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const {
     return state_->search.for_each_receiver(key, visit);
+}
+
+explanation tables::explain(const lookup_key& key) const { return state_->search.explain(key); }
+
+bool tables::four_tuple_decides(std::uint16_t local_port) const {
+    return state_->search.four_tuple_decides(local_port);
 }
 
 bool tables::wants_hash(std::uint16_t local_port) const { return state_->search.wants_hash(local_port); }

@@ -24,6 +24,8 @@ struct rte_mbuf;
 
 namespace skua::udp {
 
+struct explanation;
+
 /// Which sockets share the pick when some sockets of equal best score have SO_REUSEPORT and some have not, and the one
 /// bound last has it (IPv4): all of them (Linux 3.9 to 4.4) or the group only (Linux today).
 enum class mixed_rule : std::uint8_t { every, group };
@@ -69,7 +71,8 @@ public:
     /// address on a v6-only socket; EADDRINUSE, also for the 65,536th member of a group.
     result<void> bind(pcb& p, const endpoint& local);
     /// Binds to an ephemeral port if the pcb has none, on the address it has. Error: EAGAIN (Linux) when none is left.
-    result<void> autobind(pcb& p);
+    /// Ports that `preferred` agrees to are tried first, at random and for a bounded time.
+    result<void> autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred = {});
     /// connect(2): `local` is the source address chosen for `remote` (its port is ignored) and becomes the pcb's if it
     /// has none yet. Autobinds. A connected pcb may be connected anew and keeps its address. A remote port of 0 is a
     /// peer by half: its packets are scored for the address alone. Errors: EAGAIN no port left.
@@ -89,7 +92,10 @@ public:
     result<void> attach(pcb& p, std::shared_ptr<const selector> s);
     /// Where packets come in from now on, or that it is not known: the buckets of all groups follow.
     void set_spread(spread s);
-    /// The shards that a socket whose home is not fixed may get: those that anything comes in on, or all.
+    /// Every group, under the lock.
+    void for_all_groups(const std::function<void(const group&)>& visit) const;
+    /// The shards that a socket whose home is not fixed may get: those that anything comes in on, as far as is known;
+    /// else those of the last rehome_all(), or all.
     std::vector<std::uint16_t> home_shards() const;
     /// Moves sockets whose home is not fixed and not among these to one of them, and members of a group until they are
     /// even over these. `moved` hears of each, under the lock.
@@ -112,6 +118,10 @@ public:
     /// group; returns how many were visited. Connected ones first, then in the order of placing. Source filters and
     /// IP_MULTICAST_ALL are the visitor's. A visitor that captures more than 16 bytes allocates: pass it by std::ref.
     std::size_t for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const;
+    /// The same lookup, told step by step. For people: it allocates.
+    explanation explain(const lookup_key& key) const;
+    /// A connected socket whose four-tuple matches needs no comparing with others on the port.
+    bool four_tuple_decides(std::uint16_t local_port) const;
     /// True if a packet to the port may need key.hash: a group with two members, or SO_REUSEPORT beside other sockets.
     bool wants_hash(std::uint16_t local_port) const;
 

@@ -122,6 +122,25 @@ void expect_errno(Returned returned, int code, int line = __builtin_LINE()) {
 
 }  // namespace
 
+TEST_P(c_api, where_a_flow_goes) {
+    descriptor server;
+    const address at("198.18.0.1", 5353);
+    ASSERT_EQ(skua_bind(server, at, at.length), 0) << strerror(errno);
+    char text[4096];
+    const ssize_t length = skua_explain("198.18.0.1:5353,198.18.0.2:9", text, sizeof text);
+    ASSERT_GT(length, 0);
+    EXPECT_EQ(strlen(text), static_cast<std::size_t>(length));
+    EXPECT_NE(strstr(text, "rule          highest score"), nullptr) << text;
+    char little[5];
+    EXPECT_EQ(skua_explain("198.18.0.1:5353,198.18.0.2:9", little, sizeof little), length);
+    EXPECT_EQ(strncmp(little, text, 4), 0);
+    EXPECT_EQ(little[4], 0);
+    expect_errno(skua_explain("nonsense", text, sizeof text), EINVAL);
+    expect_errno(skua_set_active_shards(0), EINVAL);
+    // The application polls the shards.
+    expect_errno(skua_set_active_shards(1), EAGAIN);
+}
+
 TEST_P(c_api, datagrams_between_threads) {
     descriptor server, client;
     const address at("198.18.0.1", 5353);

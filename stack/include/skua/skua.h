@@ -39,6 +39,21 @@ int skua_start_library(unsigned shards, const char* configuration);
 /* Stops the threads, closes every socket and port, frees everything. No other call may run meanwhile. */
 void skua_stop(void);
 
+/* ---- Where flows go -------------------------------------------------------------------------------------------- */
+
+/* Lets packets come in on the first n shards only, while they flow: none is lost, and none overtakes another of its
+ * flow. Sockets of the other shards move, but for those with callbacks there. Not from a callback. Returns when it is
+ * done. Errors: EINVAL, ENOTSUP a port has no redirection table that can be set, EAGAIN no threads poll (library mode),
+ * EDEADLK, EBUSY, ETIMEDOUT, ENODEV no stack runs. */
+int skua_set_active_shards(unsigned n);
+
+/* Writes where the datagrams of a flow go, and why, a line for each fact: hash, entry of the redirection table, queue,
+ * shard, table that matched, candidates with their scores, who won and by which rule, bucket, member, generation, home,
+ * and what the NIC does of it. `flow`: "LOCAL,REMOTE[,PORT]", as in "198.18.0.1:7,198.18.0.2:40000,p0". Returns the
+ * length of the text, of which as much is written as fits (with a 0 at its end). Errors: EINVAL, ENODEV no stack
+ * runs. */
+ssize_t skua_explain(const char* flow, char* text, size_t room);
+
 /* ---- Library mode: a shard and the application's own loop. Each shard belongs to one thread at a time. -------- */
 
 /* Gives a shard a burst of received frames (mbuf->port tells the port). The shard owns them, except those that are not

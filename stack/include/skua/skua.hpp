@@ -146,6 +146,9 @@ unsigned shard_count();
 
 // ---- Views. Any thread. ----
 
+/// As skua_explain. Throws failure: EINVAL with what is wrong.
+std::string explain(const std::string& flow);
+
 /// The lines of Linux's /proc/net/udp (AF_INET) or /proc/net/udp6 (AF_INET6), the header first.
 std::vector<std::string> proc_net_udp(int family);
 
