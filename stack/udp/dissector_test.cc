@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <set>
 
 #include "packet/packet.hh"
@@ -48,7 +47,8 @@ protected:
                                   std::uint32_t apps = 0) {
         auto d = of(type);
         d.filter_len = static_cast<std::uint32_t>(filter.size());
-        std::memcpy(d.filter, filter.begin(), filter.size() * sizeof(sock_filter));
+        std::size_t i = 0;
+        for (const sock_filter& one : filter) d.filter[i++] = one;
         d.max_apps = apps;
         return d;
     }

@@ -3,7 +3,7 @@
 // A flow is the remote address and port, as in Cloudflare's udpgrm: whoever answers need not say from which local
 // address. Keys are kept whole, so no two flows share an entry. Shards and any other thread look up and refresh without
 // a lock. A new flow, and one that changes hands, takes a spin lock: the table is made of parts, each with a lock of
-// its own and never more than 65,536 flows, so it is held briefly and rarely wanted twice; who does not get it within
+// its own and about 65,536 flows at most, so it is held briefly and rarely wanted twice; who does not get it within
 // some microseconds (its holder may have lost its CPU) goes without, and says so.
 //
 // Memory: 32 bytes of entry, 4 of age list and 4 to 8 of hash index a flow; 48 at most with the room that parts have to
