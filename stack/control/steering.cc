@@ -139,8 +139,7 @@ void steering::next_port() {
         }
         for (auto* of : {&gainers_, &losers_}) {
             std::ranges::sort(*of);
-            const auto repeated = std::ranges::unique(*of);
-            of->erase(repeated.begin(), repeated.end());
+            of->erase(std::unique(of->begin(), of->end()), of->end());
         }
         if (gainers_.empty()) continue;
         set(gainers_, shard::intake::held);
@@ -237,7 +236,8 @@ std::vector<std::uint32_t> steering::weights_of_groups() const {
         for (std::size_t i = 0; i < living.size(); i++)
             living[i] = static_cast<std::uint32_t>(g.all().living_on(static_cast<std::uint16_t>(i)));
     });
-    return members > 1 ? living : std::vector<std::uint32_t>{};
+    const bool everywhere = std::ranges::find(living, 0u) == living.end();
+    return members > 1 && everywhere ? living : std::vector<std::uint32_t>{};
 }
 
 }  // namespace skua::control

@@ -52,7 +52,8 @@ public:
     std::uint16_t nth_active(std::size_t n) const;
     /// Tells the groups where flows come in, as far as all ports agree.
     void align();
-    /// The shares that the largest group would have: its members at home on each shard. Empty: there is no group.
+    /// The shares that the largest group would have: its members at home on each shard. Empty: there is no group,
+    /// or a shard where it has none (which would rest, and then get no new members either).
     std::vector<std::uint32_t> weights_of_groups() const;
     steering_rule rule() const { return rule_; }
     const std::vector<std::uint32_t>& weights() const { return weights_; }

@@ -258,6 +258,9 @@ TEST(steering_groups, the_table_may_follow_the_members) {
     w.settle();
     for (auto& m : members) EXPECT_NEAR(static_cast<double>(world::receive_all(*m).size()), 250, 80);
     EXPECT_EQ(w.crossed(), 0u);
+    // Without a member on a shard there is nothing to follow: that shard would rest for good.
+    members.pop_back();
+    EXPECT_THAT(w.stack().steering().weights_of_groups(), IsEmpty());
 }
 
 // ---- local ports ----
