@@ -24,9 +24,10 @@ using lines = std::unique_ptr<void, free_lines>;
 inline lines allocate_lines(std::size_t bytes, std::size_t small_pages = 0) {
     constexpr std::size_t page = 2u << 20;
     const bool large = bytes >= small_pages + page;
-    lines memory(std::aligned_alloc(large ? page : cache_line, bytes));
-    if (!memory) throw std::bad_alloc();
-    if (large) madvise(static_cast<std::byte*>(memory.get()) + small_pages, bytes - small_pages, MADV_HUGEPAGE);
+    void* start = nullptr;
+    if (posix_memalign(&start, large ? page : cache_line, bytes) != 0) throw std::bad_alloc();
+    lines memory(start);
+    if (large) madvise(static_cast<std::byte*>(start) + small_pages, bytes - small_pages, MADV_HUGEPAGE);
     return memory;
 }
 
