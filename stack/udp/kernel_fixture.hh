@@ -87,9 +87,9 @@ private:
     int fd_;
 };
 
-/// A port that nobody else uses, in either family.
+/// A port that nobody else uses, in either family; two processes that look at once look at different ones.
 inline std::uint16_t free_kernel_port() {
-    std::uint16_t port = 20000;
+    auto port = static_cast<std::uint16_t>(20000 + getpid() % 600 * 16);
     for (int e = EADDRINUSE; e != 0 && port < 30000;) {
         ++port;
         kernel_socket probe({places[3], false, false, false, false}, port, e);
