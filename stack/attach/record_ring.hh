@@ -1,8 +1,8 @@
 // A ring of datagrams in memory that two sides share and neither trusts: one writer, one reader at a time.
 //
-// Each side keeps its own position where the other cannot write, and believes of the other's no more than fits: garbage
-// there makes a ring full, or broken, never an access beyond it. Records stand in whole cache lines and never wrap: what
-// is left at the end is skipped.
+// Each side keeps its own position where the other cannot write, and believes of the other's no more than fits:
+// garbage there makes a ring full, or broken, never an access beyond it. Records stand in whole cache lines and never
+// wrap: what is left at the end is skipped.
 #pragma once
 
 #include <algorithm>
