@@ -156,7 +156,9 @@ void rcu_domain::retire(std::function<void()> free_it, std::function<bool()> rea
 std::size_t rcu_domain::reclaim(std::size_t most) {
     std::list<waiting> due;
     {
-        const std::lock_guard hold(retired_lock_);
+        // A shard calls this in its turns: it does not wait for a writer that was preempted with the list in hand.
+        const std::unique_lock hold(retired_lock_, std::try_to_lock);
+        if (!hold) return 0;
         for (auto next = retired_.begin(); next != retired_.end() && due.size() < most;) {
             const auto w = next++;
             if (!all_passed(w->token)) break;  // tokens rise along the list
