@@ -6,13 +6,11 @@
 Beside the keys of every report it reads `series` [{t, mpps}] (t: seconds at the end of the interval), `rtt_histogram`
 [{us, count}] (us: lower edge of the bin, bins without gaps) and `parameters` {name: value}, each if it is there.
 """
-import argparse
-import json
 import sys
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from plot_style import AMBER, MUTED, SERIES, STYLE, TEAL, empty, plt
+from plot_style import AMBER, MUTED, SERIES, STYLE, TEAL, empty, plot, plt
 
 
 def grouped(n):
@@ -144,17 +142,5 @@ def draw(report, file):
         plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", metavar="REPORT.json")
-    parser.add_argument("file", metavar="FILE.png")
-    arguments = parser.parse_args()
-    try:
-        with open(arguments.report, encoding="utf-8") as f:
-            draw(json.load(f), arguments.file)
-    except (OSError, ValueError) as e:
-        sys.exit(f"plot_run.py: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    plot(__doc__, draw)

@@ -1,4 +1,9 @@
-"""The common look of the project's figures, and matplotlib set up to draw into files."""
+"""The common look of the project's figures, matplotlib set up to draw into files, and the command line of each plot."""
+import argparse
+import json
+import pathlib
+import sys
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -21,3 +26,15 @@ def empty(axes, what):
     axes.text(0.5, 0.5, what, ha="center", va="center", color=MUTED, transform=axes.transAxes)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def plot(description, draw):
+    """A program's whole main: reads the JSON report, and has draw(report, file) make the picture."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("report", metavar="REPORT.json")
+    parser.add_argument("file", metavar="FILE.png")
+    arguments = parser.parse_args()
+    try:
+        draw(json.loads(pathlib.Path(arguments.report).read_text(encoding="utf-8")), arguments.file)
+    except (OSError, ValueError, KeyError) as e:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {e}")

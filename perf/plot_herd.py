@@ -3,8 +3,6 @@
 
     plot_herd.py REPORT.json FILE.png
 """
-import argparse
-import json
 import pathlib
 import sys
 
@@ -12,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "apps"))
-from plot_style import INK, MUTED, SERIES, STYLE, empty, plt  # noqa: E402
+from plot_style import INK, MUTED, SERIES, STYLE, empty, plot, plt  # noqa: E402
 
 MODES = {"epoll": SERIES[3], "exclusive": SERIES[0], "lock": SERIES[1], "reuseport": SERIES[2]}
 SIDES = {"skua": ("-", "o"), "kernel": ((0, (4, 2.5)), "s")}
@@ -96,17 +94,5 @@ def draw(report, file):
         plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", metavar="REPORT.json")
-    parser.add_argument("file", metavar="FILE.png")
-    arguments = parser.parse_args()
-    try:
-        with open(arguments.report, encoding="utf-8") as f:
-            draw(json.load(f), arguments.file)
-    except (OSError, ValueError, KeyError) as e:
-        sys.exit(f"plot_herd.py: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    plot(__doc__, draw)

@@ -3,15 +3,13 @@
 
     plot_upgrade.py REPORT.json FILE.png
 """
-import argparse
-import json
 import pathlib
 import sys
 
 from matplotlib.ticker import MaxNLocator
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "apps"))
-from plot_style import MUTED, SERIES, STYLE, plt  # noqa: E402
+from plot_style import MUTED, SERIES, STYLE, plot, plt  # noqa: E402
 
 SIDES = [("generations", None, SERIES[0]), ("plain SO_REUSEPORT", "plain_reuseport", SERIES[3]),
          ("kernel, plain SO_REUSEPORT", "kernel", SERIES[2])]
@@ -20,12 +18,7 @@ PANELS = [("Answered by a server without the flow", "misdirected"),
           ("Flows whose server crashed", "orphaned")]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=pathlib.Path)
-    parser.add_argument("picture", type=pathlib.Path)
-    arguments = parser.parse_args()
-    report = json.loads(arguments.report.read_text())
+def draw(report, file):
     plt.rcParams.update(STYLE)
     figure, panels = plt.subplots(1, len(PANELS), figsize=(15, 4.6), layout="constrained")
     for axes, (title, count) in zip(panels, PANELS):
@@ -41,7 +34,8 @@ def main():
     panels[0].legend(frameon=False)
     figure.suptitle(f"{report['upgrades']} upgrades under load, {report['flows']:,} flows "
                     f"({report['kernel']['flows']:,} on the kernel)", color=MUTED, fontsize=11)
-    figure.savefig(arguments.picture, dpi=130)
+    figure.savefig(file, format="png", dpi=130)
 
 
-main()
+if __name__ == "__main__":
+    plot(__doc__, draw)
