@@ -4,17 +4,14 @@
 #include <atomic>
 #include <thread>
 
+#include "support/sanitized.hh"
 #include "udp/tables_fixture.hh"
 
 namespace skua::udp {
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr int rounds = 10000;
-#else
-constexpr int rounds = 100000;
-#endif
+constexpr int rounds = test::sanitized ? 10000 : 100000;
 
 /// A socket whose memory shows when it was freed too early.
 struct marked_socket final : pcb {
