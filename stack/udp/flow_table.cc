@@ -190,8 +190,11 @@ flow_table::answer flow_table::part::settle(const flow_peer& peer, std::uint32_t
     const auto seen = look(peer, hash);
     if (seen && !expired(seen->answered, now)) {
         if (seen->seat == by) {
-            // If the entry went to another flow this moment, that one is no older.
-            if (seen->answered != now) seen->of->answered.store(now, std::memory_order_relaxed);
+            // A thread that was preempted brings an old time, and the entry may be another flow's by now: neither may
+            // make a flow older than others know it.
+            tick was = seen->answered;
+            if (static_cast<std::int32_t>(now - was) > 0)
+                seen->of->answered.compare_exchange_strong(was, now, std::memory_order_relaxed);
             return {outcome::updated, by};
         }
         if (seen->seat != from) return {outcome::conflict, seen->seat};
