@@ -109,6 +109,7 @@ private:
     };
     static constexpr std::uint32_t bins = 1024;
     static constexpr unsigned most_looks = 1024;
+    static constexpr unsigned most_tries = 64;  // without the lock: who has it may be preempted
 
     entry& at(std::uint32_t i) const { return entries_[i - 1]; }
     std::uint32_t& younger(std::uint32_t i) { return younger_[i - 1]; }
@@ -157,7 +158,7 @@ private:
 };
 
 std::optional<flow_table::part::sighting> flow_table::part::look(const flow_peer& peer, std::uint32_t hash) const {
-    for (unsigned tries = 0; tries < 4; tries++) {
+    for (unsigned tries = 0; tries < most_tries; tries++) {
         const std::uint32_t moves = moves_.load(std::memory_order_acquire);
         std::uint32_t i = index_[hash & mask_].load(std::memory_order_acquire);
         for (; i != none; i = at(i).next.load(std::memory_order_acquire)) {
@@ -295,8 +296,9 @@ void flow_table::part::unlink(std::uint32_t i) {
     std::memcpy(address.bytes.data(), halves, sizeof halves);
     auto* link = &index_[hash_(address, e.port.load(std::memory_order_relaxed)) & mask_];
     while (link->load(std::memory_order_relaxed) != i) link = &at(link->load(std::memory_order_relaxed)).next;
-    moves_.fetch_add(1, std::memory_order_relaxed);
     link->store(e.next.load(std::memory_order_relaxed), std::memory_order_release);
+    // Not before: who begins with the new count must not come by this entry, which may be another chain's at once.
+    moves_.fetch_add(1, std::memory_order_release);
     used_.fetch_sub(1, std::memory_order_relaxed);
 }
 
