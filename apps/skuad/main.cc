@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "api/running.hh"
+#include "attach/server.hh"
 #include "control/command_line.hh"
 #include "control/eal.hh"
 
@@ -60,7 +61,8 @@ int next_signal(const sigset_t& watched, clock::time_point deadline) {
 
 class service {
 public:
-    service(int argc, char** argv, api::running& r) : argc_(argc), argv_(argv), running_(r) {}
+    service(int argc, char** argv, api::running& r, attach::server* s)
+        : argc_(argc), argv_(argv), running_(r), server_(s) {}
 
     /// Until it is told to end.
     void serve(const sigset_t& watched) {
@@ -100,6 +102,7 @@ private:
         } else if (const auto done = running_.stack().apply(*next); !done) {
             fmt::print(stderr, "{}: the old configuration stays: {}\n", program, done.error());
         } else {
+            if (server_ != nullptr) server_->network_changed();
             say("configuration applied");
         }
         sd_notify(0, "READY=1");
@@ -108,6 +111,7 @@ private:
     const int argc_;
     char** const argv_;
     api::running& running_;
+    attach::server* const server_;  // nullptr: nobody can attach
 };
 
 }  // namespace
@@ -120,7 +124,22 @@ int main(int argc, char** argv) {
     auto eal = control::start_eal(program, *config);
     if (!eal) return fail(eal.error());
     if (auto ok = api::running::start(*config, control::driving::own, std::move(*eal)); !ok) return fail(ok.error());
-    service(argc, argv, *api::running::current()).serve(watched);
+    api::running& running = *api::running::current();
+    std::unique_ptr<attach::server> server;
+    if (const auto& a = config->attach; !a.path.empty()) {
+        attach::server_options o{.path = a.path};
+        o.sessions_per_user = a.sessions_per_user;
+        o.sockets_per_user = a.sockets_per_user;
+        auto started = attach::server::start(running.stack(), o);
+        if (!started) {
+            api::running::stop();
+            return fail(started.error());
+        }
+        server = std::move(*started);
+    }
+    service(argc, argv, running, server.get()).serve(watched);
+    running.stack().stop_threads();
+    server.reset();
     api::running::stop();
     return 0;
 }

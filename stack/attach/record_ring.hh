@@ -31,6 +31,7 @@ struct alignas(line) record {
     ip_address peer;   // sender of what was received; destination of what is sent
     ip_address local;  // destination of what was received
     std::uint32_t ifindex = 0;
+    std::uint32_t cost = 0;     // what it takes of the socket's buffer (socket/truesize.hh)
     std::uint64_t time_ns = 0;  // of arrival
 
     static constexpr std::uint16_t to_connected = 1;  // flag: `peer` is not given
@@ -50,8 +51,14 @@ struct ring_positions {
 class ring_writer {
 public:
     /// `bytes`: a power of two, on a line. Goes on where the ring stands: only a ring nobody else wrote to.
-    ring_writer(ring_positions& at, std::span<std::byte> bytes)
-        : at_(at), bytes_(bytes), written_(at.written.load(std::memory_order_relaxed)) {}
+    /// `enough`: see set_enough().
+    ring_writer(ring_positions& at, std::span<std::byte> bytes, std::size_t enough = SIZE_MAX)
+        : at_(at), bytes_(bytes), enough_(enough), written_(at.written.load(std::memory_order_relaxed)) {}
+
+    /// As many bytes of records as there may ever be at one time. An empty ring that stands behind so many begins anew
+    /// at its beginning, so that a reader that keeps up finds everything in few, warm lines; until it has passed what
+    /// was skipped, there is room for so many and no more.
+    void set_enough(std::size_t bytes) { enough_ = bytes; }
 
     /// Bytes that the reader has not given back; more than the capacity: it gave garbage.
     std::uint64_t used() const { return written_ - at_.read.load(std::memory_order_acquire); }
@@ -66,9 +73,8 @@ public:
         const std::size_t size = record::size_for(payload);
         if (taken > bytes_.size() || size > bytes_.size() / 2) return nullptr;
         std::size_t place = written_ % bytes_.size();
-        // An empty ring begins at its beginning: a reader that keeps up finds everything in few, warm lines.
         const std::size_t left = bytes_.size() - place;
-        const bool anew = taken == 0 && place != 0 && left + size <= bytes_.size();
+        const bool anew = taken == 0 && place >= enough_ && size <= place;
         const std::size_t skipped = anew || size > left ? left : 0;
         if (taken + skipped + size > bytes_.size()) return nullptr;
         if (skipped != 0) {
@@ -93,6 +99,7 @@ public:
 private:
     ring_positions& at_;
     const std::span<std::byte> bytes_;
+    std::size_t enough_;
     std::uint64_t written_;
     std::uint64_t ready_ = 0;
 };

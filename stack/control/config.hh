@@ -111,6 +111,14 @@ struct mailbox_config {
     friend bool operator==(const mailbox_config&, const mailbox_config&) = default;
 };
 
+/// Other processes on this machine.
+struct attach_config {
+    std::string path;  // empty: nobody can attach
+    std::uint32_t sessions_per_user = 256;
+    std::uint32_t sockets_per_user = 4096;
+    friend bool operator==(const attach_config&, const attach_config&) = default;
+};
+
 struct log_config {
     log_level level = log_level::notice;
     friend bool operator==(const log_config&, const log_config&) = default;
@@ -170,6 +178,7 @@ struct config {
     reassembly_config reassembly;
     icmp_config icmp;
     mailbox_config mailbox;
+    attach_config attach;
     log_config log;
     std::vector<port_config> ports;
     std::vector<route_config> routes;

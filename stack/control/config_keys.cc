@@ -247,6 +247,19 @@ const std::vector<key<neighbour_config>>& keys<neighbour_config>() {
 }
 
 template <>
+const std::vector<key<attach_config>>& keys<attach_config>() {
+    static const std::vector<key<attach_config>> table{
+        value("path", &attach_config::path, any_text(), "",
+              "Of the UNIX socket by which other processes attach to `skuad`. Empty: nobody can."),
+        value("sessions_per_user", &attach_config::sessions_per_user, integer<u32>(1, 65536), "processes",
+              "Attached at one time, of one user."),
+        value("sockets_per_user", &attach_config::sockets_per_user, integer<u32>(1, 1 << 20), "sockets",
+              "Open at one time, of one user."),
+    };
+    return table;
+}
+
+template <>
 const std::vector<key<config>>& keys<config>() {
     static const std::vector<key<config>> table{
         section("eal", &config::eal, "How DPDK starts."),
@@ -258,6 +271,7 @@ const std::vector<key<config>>& keys<config>() {
         section("reassembly", &config::reassembly, "Fragments."),
         section("icmp", &config::icmp, "ICMP and ICMPv6."),
         section("mailbox", &config::mailbox, "The way from shard to shard."),
+        section("attach", &config::attach, "Other processes on this machine."),
         section("log", &config::log, "Messages."),
         sections("port", &config::ports, "NIC ports."),
         sections("route", &config::routes, "Ways to what is not on our subnets."),

@@ -33,6 +33,7 @@ std::vector<std::string> needs_restart(const config& now, const config& next) {
     compare("reassembly", now.reassembly, next.reassembly);
     compare("icmp", now.icmp, next.icmp);
     compare("mailbox", now.mailbox, next.mailbox);
+    compare("attach", now.attach, next.attach);
     if (now.ports.size() != next.ports.size()) {
         out.emplace_back("the number of ports");
         return out;

@@ -53,6 +53,7 @@ unsigned shard::poll_once(time_point now) {
     if (intake_wanted_.load(std::memory_order_acquire) != intake_order_) follow_intake();
     unsigned moved = poll_ports() + poll_mailboxes();
     if (intake_ != intake::held) moved += poll_looped();
+    if (guest* const g = guest_.load(std::memory_order_acquire)) moved += g->poll(*this);
     run_timers(now);
     tx_.flush();
     counts_.polls.add();

@@ -37,6 +37,16 @@ struct common {
     const udp::marked_flows& marks;
 };
 
+/// Work of others in each turn of a shard.
+class guest {
+public:
+    /// On the shard's thread, under RCU. Returns the packets moved.
+    virtual unsigned poll(class shard& on) = 0;
+
+protected:
+    ~guest() = default;
+};
+
 struct shard_options {
     std::uint16_t index = 0;
     unsigned burst = burst_size;  // packets taken from an RX queue at once, at most burst_size
@@ -84,6 +94,9 @@ public:
     /// No flows come in here for now: its thread may sleep between two polls.
     void set_resting(bool rests) { resting_.store(rests, std::memory_order_relaxed); }
     bool resting() const { return resting_.load(std::memory_order_relaxed); }
+
+    /// Any thread. nullptr: nobody; the one before must not go until the shard has turned once more, or stopped.
+    void set_guest(guest* g) { guest_.store(g, std::memory_order_release); }
 
     std::uint16_t index() const { return index_; }
     rte_mempool* pool() const { return pool_; }
@@ -133,6 +146,7 @@ private:
     };
     std::vector<queue_state> queues_;
     time_point next_reclaim_{};
+    std::atomic<guest*> guest_{nullptr};
 };
 
 }  // namespace skua::shard

@@ -78,15 +78,22 @@ unsigned udp_socket::deliver(std::span<rte_mbuf*> packets, std::span<const packe
 }
 
 unsigned udp_socket::deliver_to_receiver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos) {
+    std::size_t refused = 0;
     for (std::size_t done = 0; done < packets.size();) {
         std::array<received, batch> burst;
         const std::size_t n = std::min(batch, packets.size() - done);
         for (std::size_t i = 0; i < n; i++) burst[i] = {packet::packet(packets[done + i]), infos[done + i]};
         receiver_->on_datagrams(*this, std::span(burst).first(n));
         done += n;
+        // What was taken is gone from `packets`: its places at the front hold what was refused, for now.
+        for (std::size_t i = 0; i < n; i++)
+            if (burst[i].refused) packets[refused++] = burst[i].datagram.release();
     }
-    received_.add(packets.size());
-    return static_cast<unsigned>(packets.size());
+    const std::size_t accepted = packets.size() - refused;
+    std::copy_backward(packets.begin(), packets.begin() + static_cast<std::ptrdiff_t>(refused), packets.end());
+    received_.add(accepted);
+    if (refused != 0) dropped_.fetch_add(refused, std::memory_order_relaxed);
+    return static_cast<unsigned>(accepted);
 }
 
 unsigned udp_socket::recv_burst(std::span<packet::packet> out) {

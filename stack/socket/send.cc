@@ -131,6 +131,16 @@ result<void> udp_socket::ensure_bound_to_send(const msghdr& message) {
     return ensure_bound(to ? &*to : nullptr);
 }
 
+result<std::uint32_t> udp_socket::prepare_to_send(const sockaddr* to, socklen_t to_length) {
+    msghdr message{};
+    message.msg_name = const_cast<sockaddr*>(to);
+    message.msg_namelen = to == nullptr ? 0 : to_length;
+    if (auto bound = ensure_bound_to_send(message); !bound) return fail(bound.error().code);
+    const auto plan = plan_for_message(message, nullptr);
+    if (!plan) return fail(plan.error().code);
+    return plan->longest;
+}
+
 result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) const {
     if (p.size() > plan.longest) return fail(EMSGSIZE);
     const std::uint32_t headers = headers_of(plan.to.address);

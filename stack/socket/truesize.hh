@@ -5,7 +5,8 @@
 #include <initializer_list>
 
 #include "base/address.hh"
-#include "packet/packet.hh"
+
+struct rte_mbuf;
 
 namespace skua::socket {
 

@@ -264,6 +264,7 @@ void udp_socket::report(int error, bool fatal) {
     if (!n.connected || !fatal) return;
     const auto& rule = n.remote.address.is_v4() ? settings_.pmtu_v4 : settings_.pmtu_v6;
     if (error == EMSGSIZE && rule.load(std::memory_order_relaxed) == IP_PMTUDISC_DONT) return;
+    if (receiver_ != nullptr && receiver_->on_error(*this, error)) return;
     error_.store(error);
     if (waiters_.active()) waiters_.wake(EPOLLERR, 1);
 }

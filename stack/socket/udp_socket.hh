@@ -36,12 +36,15 @@ struct credentials {
 struct received {
     packet::packet datagram;  // headers in front; the payload follows the 8 bytes at info->l4_offset
     const packet::rx_info* info = nullptr;
+    bool refused = false;  // set by a receiver that has no room for it: dropped as by a full receive buffer
 };
 
 /// Takes datagrams on the shard itself, instead of the receive queue.
 class receiver {
 public:
     virtual void on_datagrams(udp_socket& socket, std::span<received> datagrams) = 0;
+    /// Instead of SO_ERROR: an errno value that the next call would have given. Any shard.
+    virtual bool on_error(udp_socket&, int) { return false; }
 
 protected:
     ~receiver() = default;
@@ -110,6 +113,12 @@ public:
     /// Errors: ENOPROTOOPT, EOPNOTSUPP, EINVAL and what the option says.
     result<void> setsockopt(int level, int name, const void* value, socklen_t length);
     result<void> getsockopt(int level, int name, void* value, socklen_t* length);
+    /// For datagrams to this address (nullptr: to the peer), or why there can be none: as sendto(2), which binds too.
+    /// Gives the bytes of payload that one may have.
+    result<std::uint32_t> prepare_to_send(const sockaddr* to, socklen_t to_length);
+    /// SO_RCVBUF and SO_SNDBUF, as truesize() counts.
+    std::int32_t receive_buffer() const { return settings_.receive_buffer.load(std::memory_order_relaxed); }
+    std::int32_t send_buffer() const { return settings_.send_buffer.load(std::memory_order_relaxed); }
     /// What poll(2) would report (EPOLLIN, ...).
     std::uint32_t poll_events() const;
     wait::wait_queue& waiters() { return waiters_; }

@@ -1,0 +1,205 @@
+// Both ways of an attached socket.
+#include "attach/attached_socket.hh"
+
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "packet/packet.hh"
+#include "socket/datagram.hh"
+#include "socket/truesize.hh"
+
+namespace skua::attach {
+
+namespace {
+
+constexpr std::size_t least_ring = 1 << 18;  // takes several of the largest datagrams
+constexpr unsigned batch = 32;
+
+/// What a buffer of so many bytes (as truesize() counts) can hold in records, which are smaller.
+std::uint64_t ring_bytes(std::uint32_t buffer) { return std::bit_ceil(std::max<std::size_t>(buffer, least_ring)); }
+
+void futex_wake(std::atomic<std::uint32_t>& word, unsigned sleepers) {
+    word.fetch_add(1, std::memory_order_seq_cst);
+    syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, sleepers, nullptr, nullptr, 0);
+}
+
+void share(pthread_mutex_t& m) {
+    pthread_mutexattr_t how;
+    pthread_mutexattr_init(&how);
+    pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST);  // a holder may be killed while it has it
+    pthread_mutex_init(&m, &how);
+    pthread_mutexattr_destroy(&how);
+}
+
+std::span<std::byte> part(const region& r, std::size_t at, std::uint64_t size) { return r.bytes().subspan(at, size); }
+
+}  // namespace
+
+std::size_t attached_socket::region_size(std::uint32_t largest_receive, std::uint32_t largest_send) {
+    return socket_page::rx_at + ring_bytes(largest_receive) + ring_bytes(largest_send);
+}
+
+void attached_socket::lay_out(const region& memory, std::uint32_t largest_receive, std::uint32_t largest_send) {
+    auto* const page = new (memory.bytes().data()) socket_page;
+    page->rx_bytes = ring_bytes(largest_receive);
+    page->tx_bytes = ring_bytes(largest_send);
+    share(page->rx_lock);
+    share(page->tx_lock);
+}
+
+attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory, int bell)
+    : id_(id),
+      region_(std::move(memory)),
+      page_(*region_.as<socket_page>()),
+      bell_(bell),
+      home_(s->home_shard.load()),
+      socket_(std::move(s)),
+      rx_(page_.rx, part(region_, socket_page::rx_at, page_.rx_bytes)),
+      tx_(page_.tx, part(region_, socket_page::rx_at + page_.rx_bytes, page_.tx_bytes)) {
+    page_.id = id;
+    page_.domain = domain;
+    page_.home = home_;
+    changed();
+    socket_->set_receiver(this);
+}
+
+attached_socket::~attached_socket() { close(bell_); }
+
+void attached_socket::changed() {
+    page_.send_buffer = socket_->send_buffer();
+    const auto peer = socket_->remote_endpoint();
+    page_.connected = !peer ? 0 : peer->address.is_v4() ? 4 : 6;
+    page_.changes.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void attached_socket::shut(std::uint32_t ways) {
+    page_.shutdown.fetch_or(ways, std::memory_order_seq_cst);
+    // Whoever polls sees the end of the stream: EPOLLIN and EPOLLRDHUP, as of a UDP socket.
+    if (ways & socket_page::shut_receive) ::shutdown(bell_, SHUT_WR);
+    futex_wake(page_.rx_events, INT32_MAX);
+    futex_wake(page_.tx_events, INT32_MAX);
+}
+
+void attached_socket::remind() {
+    char asked[256];
+    while (recv(bell_, asked, sizeof asked, MSG_DONTWAIT) == sizeof asked) {
+    }
+    if (page_.rx.written.load(std::memory_order_seq_cst) != page_.rx.read.load(std::memory_order_seq_cst)) ring(1);
+}
+
+bool attached_socket::drained() const { return broken_ || page_.tx.written.load() == page_.tx.read.load(); }
+
+void attached_socket::on_datagrams(socket::udp_socket& s, std::span<socket::received> datagrams) {
+    // As __udp_enqueue_schedule_skb: one datagram is taken however large, if nothing else is there.
+    const std::int64_t limit = s.receive_buffer();
+    rx_.set_enough(ring_bytes(static_cast<std::uint32_t>(limit)));
+    const std::uint64_t returned = page_.rx_returned.load(std::memory_order_acquire);
+    // More given back than was ever charged is garbage, and hurts those who wrote it.
+    std::int64_t used = returned > charged_ ? 0 : static_cast<std::int64_t>(charged_ - returned);
+    const std::uint64_t before = rx_.position();
+    unsigned accepted = 0;
+    for (socket::received& d : datagrams) {
+        const auto* udp = d.datagram.header<wire::udp_header>(d.info->l4_offset);
+        const std::uint32_t cost = socket::truesize(udp->length.host() - sizeof *udp, d.info->family);
+        if ((used + cost > limit && used != 0) || !put(d)) {
+            d.refused = true;
+            continue;
+        }
+        used += cost;
+        charged_ += cost;
+        accepted++;
+    }
+    if (accepted != 0) wake(accepted, rx_.passed(before));
+}
+
+bool attached_socket::put(const socket::received& d) {
+    const auto& info = *d.info;
+    const std::uint32_t at = info.l4_offset + std::uint32_t(sizeof(wire::udp_header));
+    const std::uint32_t length = info.l4_length - std::uint32_t(sizeof(wire::udp_header));
+    record* const r = rx_.begin(length);
+    if (r == nullptr) return false;
+    r->peer = info.flow.remote;
+    r->local = info.flow.local;
+    r->peer_port = info.flow.remote_port;
+    r->local_port = info.flow.local_port;
+    r->ifindex = info.ifindex;
+    r->cost = socket::truesize(length, info.family);
+    std::byte* const to = ring_writer::payload(r);
+    if (const void* from = rte_pktmbuf_read(d.datagram.get(), at, length, to); from != to && from != nullptr)
+        std::memcpy(to, from, length);
+    rx_.end();
+    return true;
+}
+
+void attached_socket::wake(unsigned accepted, bool was_read) {
+    if (page_.rx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.rx_events, accepted);
+    const std::uint32_t watch = page_.watch.load(std::memory_order_seq_cst);
+    if (watch & socket_page::watch_edge) ring(accepted);
+    else if ((watch & socket_page::watch_level) && was_read) ring(1);
+}
+
+void attached_socket::ring(unsigned bytes) {
+    static constexpr std::array<char, batch> tokens{};
+    // A full pair has a byte in it: whoever polls knows.
+    [[maybe_unused]] const auto sent =
+        send(bell_, tokens.data(), std::min<std::size_t>(bytes, tokens.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+bool attached_socket::on_error(socket::udp_socket&, int error) {
+    page_.error.store(error, std::memory_order_seq_cst);
+    if (page_.rx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.rx_events, 1);
+    if (page_.watch.load(std::memory_order_seq_cst) != 0) ring(1);
+    return true;
+}
+
+unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
+    unsigned done = 0;
+    while (done < most && !broken_) {
+        socket::outgoing out[batch];
+        endpoint to[batch];
+        unsigned n = 0;
+        std::uint64_t cost = 0;
+        while (n < std::min(batch, most - done)) {
+            record header;
+            std::span<const std::byte> payload;
+            const auto found = tx_.front(header, payload);
+            broken_ = found == ring_reader::found::garbage;
+            if (found != ring_reader::found::datagram) break;
+            out[n].datagram = packet::allocate(on.pool(), header.length);
+            if (!out[n].datagram) break;  // the next turn may find some
+            packet::write(out[n].datagram, 0, payload);
+            if ((header.flags & record::to_connected) == 0) {
+                to[n] = {header.peer, header.peer_port, header.ifindex};
+                out[n].to = &to[n];
+            }
+            cost += header.cost;  // as its holders charged it: what they give here, they give themselves
+            tx_.pop(header);
+            n++;
+        }
+        if (n == 0) break;
+        // The program was told of what is wrong with a destination when it asked (request::destination). What has
+        // become wrong since is lost, as on a kernel whose route went while the datagram was queued.
+        for (unsigned sent = 0; sent < n;) {
+            const unsigned framed = socket_->frame(std::span(out).subspan(sent, n - sent), nullptr);
+            for (unsigned i = sent; i < sent + framed; i++) {
+                const std::uint32_t by = out[i].datagram.info().ifindex;
+                on.send(std::move(out[i].datagram), by);
+            }
+            sent += framed + 1;
+        }
+        done += n;
+        page_.tx_returned.fetch_add(cost, std::memory_order_seq_cst);
+        if (page_.tx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.tx_events, INT32_MAX);
+    }
+    return done;
+}
+
+}  // namespace skua::attach

@@ -1,0 +1,92 @@
+// Messages with descriptors over a UNIX socket of type SOCK_SEQPACKET, and what they say.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "attach/socket_page.hh"
+#include "base/result.hh"
+
+namespace skua::attach {
+
+enum class request : std::uint32_t {
+    hello = 1,    // → hello_reply, the region of announcements
+    socket,       // words: domain, type, protocol → socket_reply, the program's descriptor, the socket's region
+    open,         // a descriptor that came from elsewhere → socket_reply, the socket's region
+    bind,         // sockaddr
+    connect,      // sockaddr
+    local_name,   // → sockaddr
+    remote_name,  // → sockaddr
+    set_option,   // words: level, name; the value
+    get_option,   // words: level, name, room → the value
+    shutdown,     // words: how
+    destination,  // sockaddr, or nothing for the connected peer → destination_reply
+};
+
+struct request_header {
+    std::uint32_t version = protocol_version;
+    request what{};
+    std::uint64_t socket = 0;
+    std::int32_t words[3] = {0, 0, 0};
+    std::uint32_t length = 0;  // of what follows
+};
+
+struct reply_header {
+    std::int32_t error = 0;    // an errno value
+    std::uint32_t length = 0;  // of what follows
+};
+
+struct hello_reply {
+    std::uint32_t shards = 0;
+    std::uint32_t padding = 0;
+};
+
+struct socket_reply {
+    std::uint64_t id = 0;
+    std::uint32_t number = 0;  // in announcements of this session
+    std::uint32_t padding = 0;
+};
+
+struct destination_reply {
+    std::uint32_t longest = 0;  // bytes of payload
+    std::uint32_t changes = 0;  // socket_page::changes when this was true
+};
+
+inline constexpr std::size_t longest_body = 1 << 16;  // the longest BPF program
+inline constexpr std::size_t most_descriptors = 2;
+
+/// A message with its descriptors, which it owns.
+struct message {
+    std::vector<std::byte> bytes;
+    std::vector<int> descriptors;
+    message() = default;
+    message(message&& other) noexcept { swap(other); }
+    message& operator=(message&& other) noexcept {
+        swap(other);
+        return *this;
+    }
+    ~message();
+    /// Gives one away; -1 if there is none.
+    int take(std::size_t i);
+
+private:
+    void swap(message& other) {
+        bytes.swap(other.bytes);
+        descriptors.swap(other.descriptors);
+    }
+};
+
+/// Whole, or not at all. Descriptors stay the caller's. Errors of sendmsg(2); EPIPE without a signal.
+result<void> send_message(int fd, std::span<const std::byte> head, std::span<const std::byte> body,
+                          std::span<const int> descriptors, int flags = 0);
+/// Errors of recvmsg(2); ECONNRESET the other side is gone; EMSGSIZE longer than any message.
+result<message> receive_message(int fd, int flags = 0);
+
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+    return std::as_bytes(std::span(&value, 1));
+}
+
+}  // namespace skua::attach
