@@ -1,0 +1,114 @@
+// Connecting, asking, and what a fork changes.
+#include "client/connection.hh"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/own_descriptor.hh"
+
+namespace skua::client {
+
+namespace {
+
+constexpr const char* default_path = "/run/skua/attach";
+
+}  // namespace
+
+connection& connection::instance() {
+    static connection* const one = new connection;  // of use to the last call of a process
+    return *one;
+}
+
+connection::connection() {
+    // A child has its parent's memory, but the session is the parent's.
+    pthread_atfork(
+        [] {
+            instance().lock_.lock();
+            instance().announce_lock_.lock();
+        },
+        [] {
+            instance().announce_lock_.unlock();
+            instance().lock_.unlock();
+        },
+        [] {
+            instance().forget();
+            instance().announce_lock_.unlock();
+            instance().lock_.unlock();
+        });
+}
+
+void connection::forget() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+    announcements_ = attach::region();
+    shards_ = 0;
+}
+
+result<void> connection::open() {
+    const char* const path = std::getenv("SKUA_ATTACH");
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    std::strncpy(at.sun_path, path ? path : default_path, sizeof at.sun_path - 1);
+    fd_ = out_of_the_way(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (fd_ < 0) return fail(errno);
+    const auto give_up = [&](int why) {
+        forget();
+        return fail(why);
+    };
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) return give_up(errno);
+    attach::request_header hello;
+    hello.what = attach::request::hello;
+    if (auto sent = attach::send_message(fd_, attach::bytes_of(hello), {}, {}); !sent) return give_up(ECONNRESET);
+    auto got = attach::receive_message(fd_);
+    attach::reply_header head;
+    attach::hello_reply reply;
+    if (!got) return give_up(got.error().code);
+    if (got->bytes.size() != sizeof head + sizeof reply) return give_up(EPROTO);
+    std::memcpy(&reply, &got->bytes[sizeof head], sizeof reply);
+    auto memory = attach::region::open(got->take(0), reply.shards * sizeof(attach::announcements));
+    if (!memory) return give_up(memory.error().code);
+    announcements_ = std::move(*memory);
+    shards_ = reply.shards;
+    session_.fetch_add(1, std::memory_order_release);
+    return {};
+}
+
+result<attach::message> connection::ask(attach::request_header question, std::span<const std::byte> body,
+                                        std::span<const int> descriptors) {
+    const std::lock_guard hold(lock_);
+    if (fd_ < 0)
+        if (auto made = open(); !made) return fail(made.error().code);
+    question.length = static_cast<std::uint32_t>(body.size());
+    auto sent = attach::send_message(fd_, attach::bytes_of(question), body, descriptors);
+    if (!sent) return fail(sent.error().code);
+    auto got = attach::receive_message(fd_);
+    attach::reply_header head;
+    if (!got) {
+        forget();
+        return fail(ECONNRESET);
+    }
+    if (got->bytes.size() < sizeof head) return fail(EPROTO);
+    std::memcpy(&head, got->bytes.data(), sizeof head);
+    if (head.error != 0) return fail(head.error);
+    got->bytes.erase(got->bytes.begin(), got->bytes.begin() + sizeof head);
+    return got;
+}
+
+void connection::announce(std::uint32_t shard, std::uint32_t number) {
+    const std::lock_guard hold(announce_lock_);
+    if (shard >= shards_) return;
+    auto& ring = announcements_.as<attach::announcements>()[shard];
+    const std::uint32_t at = ring.written.load(std::memory_order_relaxed);
+    // The shard takes them in each of its turns.
+    while (at - ring.read.load(std::memory_order_acquire) >= attach::announcements::room) sched_yield();
+    ring.sockets[at % attach::announcements::room].store(number, std::memory_order_relaxed);
+    ring.written.store(at + 1, std::memory_order_release);
+}
+
+}  // namespace skua::client

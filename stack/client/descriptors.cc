@@ -1,0 +1,115 @@
+// Slots are never given back to the system, so that who finds one a moment too late still finds a slot.
+#include "client/descriptors.hh"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "client/connection.hh"
+
+namespace skua::client {
+
+struct slot {
+    std::atomic<std::uint32_t> users{0};  // descriptors of it, and calls that are inside
+    std::unique_ptr<remote_socket> socket;
+};
+
+namespace {
+
+constexpr std::size_t most = 1 << 20;  // Linux: the largest RLIMIT_NOFILE without fs.nr_open
+std::array<std::atomic<slot*>, most> table;
+std::mutex pool_lock;
+std::vector<slot*> pool;
+
+slot* new_slot() {
+    const std::lock_guard hold(pool_lock);
+    if (pool.empty()) return new slot;
+    slot* const s = pool.back();
+    pool.pop_back();
+    return s;
+}
+
+void leave(slot* s) {
+    if (s->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    s->socket.reset();
+    const std::lock_guard hold(pool_lock);
+    pool.push_back(s);
+}
+
+bool in_table(int fd) { return fd >= 0 && static_cast<std::size_t>(fd) < most; }
+
+/// One end of a pair whose other end the daemon has named.
+bool looks_like_ours(int fd) {
+    sockaddr_un peer{};
+    socklen_t length = sizeof peer;
+    const std::size_t prefix = std::strlen(attach::descriptor_name);
+    return getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 && peer.sun_family == AF_UNIX &&
+           length > offsetof(sockaddr_un, sun_path) + 1 + prefix && peer.sun_path[0] == '\0' &&
+           std::memcmp(peer.sun_path + 1, attach::descriptor_name, prefix) == 0;
+}
+
+}  // namespace
+
+descriptors& descriptors::instance() {
+    static descriptors* const one = new descriptors;  // of use to the last call of a process
+    return *one;
+}
+
+descriptors::use::~use() {
+    if (slot_ != nullptr) leave(slot_);
+}
+
+remote_socket* descriptors::use::operator->() const { return slot_->socket.get(); }
+
+descriptors::use descriptors::find(int fd) {
+    if (!in_table(fd)) return {};
+    for (;;) {
+        slot* const s = table[static_cast<std::size_t>(fd)].load(std::memory_order_acquire);
+        if (s == nullptr) return recognise(fd);
+        std::uint32_t n = s->users.load(std::memory_order_relaxed);
+        while (n != 0 && !s->users.compare_exchange_weak(n, n + 1, std::memory_order_acq_rel)) {
+        }
+        if (n == 0) continue;
+        if (table[static_cast<std::size_t>(fd)].load(std::memory_order_acquire) == s) return use(s);
+        leave(s);
+    }
+}
+
+descriptors::use descriptors::recognise(int fd) {
+    if (!looks_like_ours(fd)) return {};
+    attach::request_header h;
+    h.what = attach::request::open;
+    auto got = connection::instance().ask(h, {}, std::span(&fd, 1));
+    if (!got) return {};
+    auto made = remote_socket::from(fd, *got, 0);
+    if (!made) return {};
+    add(fd, std::move(*made));
+    return find(fd);
+}
+
+void descriptors::add(int fd, std::unique_ptr<remote_socket> s) {
+    if (!in_table(fd)) return;
+    slot* const fresh = new_slot();
+    fresh->socket = std::move(s);
+    fresh->users.store(1, std::memory_order_release);
+    if (slot* const old = table[static_cast<std::size_t>(fd)].exchange(fresh, std::memory_order_acq_rel)) leave(old);
+}
+
+void descriptors::duplicated(int from, int to) {
+    if (!in_table(to)) return;
+    use u = find(from);
+    slot* const s = std::exchange(u.slot_, nullptr);  // this use becomes the descriptor's
+    if (slot* const old = table[static_cast<std::size_t>(to)].exchange(s, std::memory_order_acq_rel)) leave(old);
+}
+
+void descriptors::remove(int fd) {
+    if (!in_table(fd)) return;
+    if (slot* const old = table[static_cast<std::size_t>(fd)].exchange(nullptr, std::memory_order_acq_rel)) leave(old);
+}
+
+}  // namespace skua::client

@@ -1,0 +1,296 @@
+// Reading and writing a socket's rings; sleeping where they are empty or full.
+#include "client/remote_socket.hh"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/own_descriptor.hh"
+#include "client/connection.hh"
+#include "socket/sockaddr.hh"
+#include "socket/truesize.hh"
+
+namespace skua::client {
+
+namespace {
+
+using attach::record;
+using attach::request;
+using attach::ring_reader;
+using attach::ring_writer;
+using attach::socket_page;
+
+constexpr int patience_ms = 1000;  // the daemon answers within microseconds, unless it is gone
+
+/// A lock that its holders share. Who died with it left a ring as it was before or after a record: nothing to mend.
+class shared_lock {
+public:
+    explicit shared_lock(pthread_mutex_t& m) : m_(m) {
+        if (pthread_mutex_lock(&m_) == EOWNERDEAD) pthread_mutex_consistent(&m_);
+    }
+    ~shared_lock() { pthread_mutex_unlock(&m_); }
+    shared_lock(const shared_lock&) = delete;
+    shared_lock& operator=(const shared_lock&) = delete;
+
+private:
+    pthread_mutex_t& m_;
+};
+
+std::size_t length_of(const msghdr& m) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < m.msg_iovlen; i++) n += m.msg_iov[i].iov_len;
+    return n;
+}
+
+std::uint32_t scope_of(const ip_address& a, std::uint32_t ifindex) { return socket::needs_scope(a) ? ifindex : 0; }
+
+}  // namespace
+
+result<std::unique_ptr<remote_socket>> remote_socket::from(int fd, attach::message& answer, std::size_t region_at) {
+    attach::socket_reply reply;
+    if (answer.bytes.size() != sizeof reply) return fail(EPROTO);
+    std::memcpy(&reply, answer.bytes.data(), sizeof reply);
+    auto memory = attach::region::open(answer.take(region_at), socket_page::rx_at);
+    if (!memory) return fail(memory.error().code);
+    const auto& page = *memory->as<socket_page>();
+    const std::uint64_t room = memory->bytes().size() - socket_page::rx_at;
+    if (page.magic != attach::page_magic || page.version != attach::protocol_version ||
+        !std::has_single_bit(page.rx_bytes) || !std::has_single_bit(page.tx_bytes) || page.rx_bytes > room ||
+        page.tx_bytes > room - page.rx_bytes)
+        return fail(EPROTO);
+    const int own = out_of_the_way(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (own < 0) return fail(errno);
+    std::unique_ptr<remote_socket> made(new remote_socket(own, std::move(*memory)));
+    made->number_ = reply.number;
+    made->session_ = connection::instance().session();
+    return made;
+}
+
+remote_socket::remote_socket(int own, attach::region memory)
+    : own_(own), region_(std::move(memory)), page_(region_.as<socket_page>()), id_(page_->id) {}
+
+remote_socket::~remote_socket() { close(own_); }
+
+bool remote_socket::never_waits(int flags) const { return flags & MSG_DONTWAIT || fcntl(own_, F_GETFL) & O_NONBLOCK; }
+
+/// Makes the socket known to the session of this process: after a fork it is another.
+result<void> remote_socket::join() {
+    if (session_.load(std::memory_order_acquire) == connection::instance().session()) return {};
+    attach::request_header h;
+    h.what = request::open;
+    const auto got = connection::instance().ask(h, {}, std::span(&own_, 1));
+    if (!got) return fail(got.error().code);
+    attach::socket_reply reply;
+    if (got->bytes.size() != sizeof reply) return fail(EPROTO);
+    std::memcpy(&reply, got->bytes.data(), sizeof reply);
+    if (reply.id != id_) return fail(EBADF);
+    number_.store(reply.number);
+    session_.store(connection::instance().session(), std::memory_order_release);
+    return {};
+}
+
+result<std::vector<std::byte>> remote_socket::call(request what, std::array<std::int32_t, 3> words,
+                                                   std::span<const std::byte> body) {
+    if (auto known = join(); !known) return fail(known.error().code);
+    attach::request_header h;
+    h.what = what;
+    h.socket = id_;
+    std::copy(words.begin(), words.end(), h.words);
+    auto got = connection::instance().ask(h, body);
+    if (!got) return fail(got.error().code);
+    return std::move(got->bytes);
+}
+
+result<std::uint32_t> remote_socket::longest_to(const std::optional<endpoint>& to, const msghdr& message) {
+    const endpoint key = to.value_or(endpoint{});
+    ticket& t = tickets_[(key.port ^ key.address.low_raw() >> 56) % tickets_.size()];
+    {
+        const std::lock_guard hold(tickets_lock_);
+        if (t.valid && t.to == key && t.changes == page_->changes.load(std::memory_order_acquire)) return t.longest;
+    }
+    const auto name = to ? std::span(static_cast<const std::byte*>(message.msg_name), message.msg_namelen)
+                         : std::span<const std::byte>();
+    const auto got = call(request::destination, {}, name);
+    if (!got) return fail(got.error().code);
+    attach::destination_reply reply;
+    if (got->size() != sizeof reply) return fail(EPROTO);
+    std::memcpy(&reply, got->data(), sizeof reply);
+    const std::lock_guard hold(tickets_lock_);
+    t = {key, reply.changes, reply.longest, true};
+    return reply.longest;
+}
+
+result<std::size_t> remote_socket::send(const msghdr& message, int flags) {
+    const ip_family family = domain() == AF_INET ? ip_family::v4 : ip_family::v6;
+    std::optional<endpoint> to;
+    if (message.msg_name != nullptr && message.msg_namelen != 0) {
+        const auto named =
+            socket::address_to_send(family, false, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+        if (!named) return fail(named.error().code);
+        to = *named;
+    }
+    const std::uint32_t peer = page_->connected.load(std::memory_order_acquire);
+    // Linux asks in udp_sendmsg, not in its IPv6 twin.
+    if (flags & MSG_OOB && (to ? to->address.is_v4() : peer == 4)) return fail(EOPNOTSUPP);
+    if (!to && peer == 0) return fail(EDESTADDRREQ);
+    const std::size_t length = length_of(message);
+    const auto longest = longest_to(to, message);
+    if (!longest) return fail(longest.error().code);
+    if (length > *longest) return fail(EMSGSIZE);
+    if (auto known = join(); !known) return fail(known.error().code);
+    for (;;) {
+        if (const int e = take_error()) return fail(e);
+        if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_send) return fail(EPIPE);
+        const std::uint32_t seen = page_->tx_events.load(std::memory_order_seq_cst);
+        const auto done = put(message, length, to);
+        if (done) break;
+        if (done.error().code != EAGAIN || never_waits(flags)) return fail(done.error().code);
+        const auto room = wait(page_->tx_events, seen, page_->tx_sleepers, page_->send_timeout.load());
+        if (!room) return fail(room.error().code);
+    }
+    if (page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0)
+        connection::instance().announce(page_->home.load(std::memory_order_relaxed), number_.load());
+    return length;
+}
+
+result<void> remote_socket::put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to) {
+    const shared_lock hold(page_->tx_lock);
+    const bool v4 = to ? to->address.is_v4() : domain() == AF_INET;
+    const std::uint32_t cost = socket::truesize(static_cast<std::uint32_t>(length), v4 ? ip_family::v4 : ip_family::v6);
+    // As sock_alloc_send_pskb: what exceeds the buffer is let through if anything is free.
+    const std::uint64_t in_flight = page_->tx_charged - page_->tx_returned.load(std::memory_order_seq_cst);
+    if (in_flight >= static_cast<std::uint64_t>(page_->send_buffer.load(std::memory_order_relaxed)))
+        return fail(EAGAIN);
+    ring_writer ring(page_->tx, region_.bytes().subspan(socket_page::rx_at + page_->rx_bytes, page_->tx_bytes),
+                     std::bit_ceil(static_cast<std::size_t>(page_->send_buffer.load(std::memory_order_relaxed))));
+    record* const r = ring.begin(length);
+    if (r == nullptr) return fail(EAGAIN);
+    r->cost = cost;
+    if (to) {
+        r->peer = to->address;
+        r->peer_port = to->port;
+        r->ifindex = to->scope;
+    } else {
+        r->flags = record::to_connected;
+    }
+    std::byte* at = ring_writer::payload(r);
+    for (std::size_t i = 0; i < message.msg_iovlen; i++) {
+        const iovec& part = message.msg_iov[i];
+        if (part.iov_len != 0) std::memcpy(at, part.iov_base, part.iov_len);
+        at += part.iov_len;
+    }
+    page_->tx_charged += cost;
+    ring.end();
+    return {};
+}
+
+bool remote_socket::readable() {
+    return page_->rx.written.load(std::memory_order_seq_cst) != page_->rx.read.load(std::memory_order_seq_cst);
+}
+
+std::size_t remote_socket::next_size() {
+    const shared_lock hold(page_->rx_lock);
+    ring_reader ring(page_->rx, region_.bytes().subspan(socket_page::rx_at, page_->rx_bytes));
+    record header;
+    std::span<const std::byte> payload;
+    return ring.front(header, payload) == ring_reader::found::datagram ? payload.size() : 0;
+}
+
+std::optional<std::size_t> remote_socket::take(msghdr& message, int flags) {
+    const shared_lock hold(page_->rx_lock);
+    ring_reader ring(page_->rx, region_.bytes().subspan(socket_page::rx_at, page_->rx_bytes));
+    record header;
+    std::span<const std::byte> payload;
+    if (ring.front(header, payload) != ring_reader::found::datagram) return {};
+    std::size_t copied = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen && copied < payload.size(); i++) {
+        const std::size_t n = std::min(message.msg_iov[i].iov_len, payload.size() - copied);
+        if (n != 0) std::memcpy(message.msg_iov[i].iov_base, &payload[copied], n);
+        copied += n;
+    }
+    if (message.msg_name != nullptr) {
+        const endpoint from{header.peer, header.peer_port, scope_of(header.peer, header.ifindex)};
+        message.msg_namelen = socket::write_sockaddr(domain() == AF_INET ? ip_family::v4 : ip_family::v6, from,
+                                                     static_cast<sockaddr*>(message.msg_name), message.msg_namelen);
+    } else {
+        message.msg_namelen = 0;
+    }
+    message.msg_controllen = 0;
+    message.msg_flags = copied < payload.size() ? MSG_TRUNC : 0;
+    const std::size_t answer = flags & MSG_TRUNC ? payload.size() : copied;
+    if (!(flags & MSG_PEEK)) {
+        ring.pop(header);
+        page_->rx_returned.fetch_add(header.cost, std::memory_order_release);
+    }
+    return answer;
+}
+
+result<std::size_t> remote_socket::receive(msghdr& message, int flags) {
+    for (;;) {
+        if (const int e = take_error()) return fail(e);
+        const std::uint32_t seen = page_->rx_events.load(std::memory_order_seq_cst);
+        const auto got = take(message, flags);
+        if (page_->watch.load(std::memory_order_relaxed) != 0 && !readable()) quieten();
+        if (got) return *got;
+        if (never_waits(flags)) return fail(EAGAIN);
+        if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_receive) {
+            message.msg_namelen = 0;
+            message.msg_flags = 0;
+            return std::size_t(0);
+        }
+        const auto came = wait(page_->rx_events, seen, page_->rx_sleepers, page_->receive_timeout.load());
+        if (!came) return fail(came.error().code);
+    }
+}
+
+/// Sleeps until the daemon counts an event on from `seen`. Errors: EAGAIN the time is over; EINTR.
+result<void> remote_socket::wait(std::atomic<std::uint32_t>& event, std::uint32_t seen,
+                                 std::atomic<std::uint32_t>& sleepers, std::int64_t timeout) {
+    sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const bool receiving = &event == &page_->rx_events;
+    // What came between the look and the count is not told by an event.
+    const bool already = receiving ? readable() || page_->error.load() != 0
+                                   : page_->tx_charged - page_->tx_returned.load() <
+                                         static_cast<std::uint64_t>(page_->send_buffer.load()) / 2;
+    int why = 0;
+    if (!already) {
+        const timespec left{timeout / 1'000'000'000, timeout % 1'000'000'000};
+        if (syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&event), FUTEX_WAIT, seen,
+                    timeout < 0 ? nullptr : &left, nullptr, 0) != 0)
+            why = errno == ETIMEDOUT ? EAGAIN : errno == EINTR ? EINTR : 0;
+    }
+    sleepers.fetch_sub(1, std::memory_order_seq_cst);
+    if (why != 0) return fail(why);
+    return {};
+}
+
+void remote_socket::watch(bool edge) {
+    const std::uint32_t wanted = socket_page::watch_level | (edge ? socket_page::watch_edge : 0);
+    if ((page_->watch.fetch_or(wanted, std::memory_order_seq_cst) & wanted) == wanted) return;
+    // What came before anybody watched has no byte yet; who polls next must find one.
+    if (!readable() || ::send(own_, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) return;
+    pollfd byte{own_, POLLIN, 0};
+    ::poll(&byte, 1, patience_ms);
+}
+
+/// Nothing is there any more: nor may a byte be. If something has come meanwhile, its byte may just be lost.
+void remote_socket::quieten() {
+    char tokens[256];
+    while (::recv(own_, tokens, sizeof tokens, MSG_DONTWAIT) == sizeof tokens) {
+    }
+    if (readable()) [[maybe_unused]]
+        const auto asked = ::send(own_, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void remote_socket::set_timeout(bool receiving, std::int64_t nanoseconds) {
+    (receiving ? page_->receive_timeout : page_->send_timeout) = nanoseconds;
+}
+
+}  // namespace skua::client
