@@ -81,18 +81,44 @@ void attached_socket::changed() {
 }
 
 void attached_socket::shut(std::uint32_t ways) {
-    page_.shutdown.fetch_or(ways, std::memory_order_seq_cst);
-    // Whoever polls sees the end of the stream: EPOLLIN and EPOLLRDHUP, as of a UDP socket.
-    if (ways & socket_page::shut_receive) ::shutdown(bell_, SHUT_WR);
+    const std::uint32_t before = shut_;
+    shut_ |= ways;
+    page_.shutdown.store(shut_, std::memory_order_seq_cst);
+    // Whoever polls sees the end of the stream: EPOLLIN and EPOLLRDHUP, and EPOLLHUP after both ways, as of a UDP
+    // socket. A byte that stays unread tells abandoned() the difference between this end and the last close.
+    if (ways & ~before & socket_page::shut_receive) ring(1);
+    if (shut_ == socket_page::shut_both) ::shutdown(bell_, SHUT_RDWR);
+    else if (shut_ & socket_page::shut_receive) ::shutdown(bell_, SHUT_WR);
     futex_wake(page_.rx_events, INT32_MAX);
     futex_wake(page_.tx_events, INT32_MAX);
 }
 
+bool attached_socket::abandoned() const {
+    if (shut_ != socket_page::shut_both) return true;
+    int error = 0;
+    socklen_t length = sizeof error;
+    // Of a pair that is shut both ways only who closes with something unread is heard (unix_release_sock).
+    return getsockopt(bell_, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == ECONNRESET;
+}
+
 void attached_socket::remind() {
-    char asked[256];
-    while (recv(bell_, asked, sizeof asked, MSG_DONTWAIT) == sizeof asked) {
-    }
+    if (has_room()) show_room();
     if (page_.rx.written.load(std::memory_order_seq_cst) != page_.rx.read.load(std::memory_order_seq_cst)) ring(1);
+    if (page_.error.load(std::memory_order_seq_cst) != 0) ring_error();
+}
+
+/// As sock_writeable(): half of the buffer is free.
+bool attached_socket::has_room() const {
+    const std::uint64_t in_flight = page_.tx_charged - page_.tx_returned.load(std::memory_order_seq_cst);
+    return in_flight < static_cast<std::uint64_t>(page_.send_buffer.load(std::memory_order_relaxed)) / 2;
+}
+
+/// What holders wrote to make the pair full is read: it is writable again.
+void attached_socket::show_room() {
+    page_.watch.fetch_and(~socket_page::watch_room, std::memory_order_seq_cst);
+    char filling[256];
+    while (recv(bell_, filling, sizeof filling, MSG_DONTWAIT) == sizeof filling) {
+    }
 }
 
 bool attached_socket::drained() const { return broken_ || page_.tx.written.load() == page_.tx.read.load(); }
@@ -153,10 +179,15 @@ void attached_socket::ring(unsigned bytes) {
         send(bell_, tokens.data(), std::min<std::size_t>(bytes, tokens.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/// Out of band, so that it shows as EPOLLPRI: holders make EPOLLERR of it, which cannot be raised on a pair.
+void attached_socket::ring_error() {
+    if (send(bell_, "", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) < 0) ring(1);
+}
+
 bool attached_socket::on_error(socket::udp_socket&, int error) {
-    page_.error.store(error, std::memory_order_seq_cst);
+    const bool first = page_.error.exchange(error, std::memory_order_seq_cst) == 0;
     if (page_.rx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.rx_events, 1);
-    if (page_.watch.load(std::memory_order_seq_cst) != 0) ring(1);
+    if (first && page_.watch.load(std::memory_order_seq_cst) != 0) ring_error();
     return true;
 }
 
@@ -198,6 +229,7 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
         done += n;
         page_.tx_returned.fetch_add(cost, std::memory_order_seq_cst);
         if (page_.tx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.tx_events, INT32_MAX);
+        if (page_.watch.load(std::memory_order_seq_cst) & socket_page::watch_room && has_room()) show_room();
     }
     return done;
 }

@@ -37,7 +37,9 @@ public:
     void shut(std::uint32_t ways);
     /// No more datagrams; the handle of the socket is given up.
     void close_socket() { socket_.reset(); }
-    /// A holder has asked whether there is something to read: a byte for who polls.
+    /// The last descriptor is gone, as far as the bell tells.
+    bool abandoned() const;
+    /// A holder polls, or was told something that may be old: the descriptor shows how things are.
     void remind();
     /// Everything its holders have written was taken out.
     bool drained() const;
@@ -54,6 +56,9 @@ private:
     bool put(const socket::received& d);
     void wake(unsigned accepted, bool was_read);
     void ring(unsigned bytes);
+    void ring_error();
+    bool has_room() const;
+    void show_room();
 
     const std::uint64_t id_;
     const region region_;
@@ -64,6 +69,7 @@ private:
     ring_writer rx_;
     ring_reader tx_;
     std::uint64_t charged_ = 0;  // cost of all that was put into rx_
+    std::uint32_t shut_ = 0;     // ways, as in socket_page::shutdown
     bool broken_ = false;        // its holders wrote garbage: nothing goes out any more
 };
 

@@ -71,6 +71,7 @@ result<message> receive_message(int fd, int flags) {
     }
     if (n == 0 && got.descriptors.empty()) return fail(ECONNRESET);
     if (m.msg_flags & MSG_TRUNC) return fail(EMSGSIZE);
+    got.cut = (m.msg_flags & MSG_CTRUNC) != 0;
     got.bytes.resize(static_cast<std::size_t>(n));
     return got;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "attach/socket_page.hh"
@@ -13,7 +14,8 @@ namespace skua::attach {
 
 enum class request : std::uint32_t {
     hello = 1,    // → hello_reply, the region of announcements
-    socket,       // words: domain, type, protocol → socket_reply, the program's descriptor, the socket's region
+    socket,       // words: domain, type, protocol → socket_reply, the socket's region; then another message: its
+                  // descriptor. One at a time, since a process may have room for no more.
     open,         // a descriptor that came from elsewhere → socket_reply, the socket's region
     bind,         // sockaddr
     connect,      // sockaddr
@@ -23,6 +25,8 @@ enum class request : std::uint32_t {
     get_option,   // words: level, name, room → the value
     shutdown,     // words: how
     destination,  // sockaddr, or nothing for the connected peer → destination_reply
+    remind,       // what is there to read, to tell or to write to shows on the descriptor when this is answered
+    settle,       // of no socket: what was closed before is gone when this is answered
 };
 
 struct request_header {
@@ -55,12 +59,13 @@ struct destination_reply {
 };
 
 inline constexpr std::size_t longest_body = 1 << 16;  // the longest BPF program
-inline constexpr std::size_t most_descriptors = 2;
+inline constexpr std::size_t most_descriptors = 1;
 
 /// A message with its descriptors, which it owns.
 struct message {
     std::vector<std::byte> bytes;
     std::vector<int> descriptors;
+    bool cut = false;  // descriptors were lost: this process may not have as many
     message() = default;
     message(message&& other) noexcept { swap(other); }
     message& operator=(message&& other) noexcept {
@@ -75,6 +80,7 @@ private:
     void swap(message& other) {
         bytes.swap(other.bytes);
         descriptors.swap(other.descriptors);
+        std::swap(cut, other.cut);
     }
 };
 

@@ -46,4 +46,9 @@ result<region> region::open(int fd, std::size_t least) {
     return made;
 }
 
+void region::forget_descriptor() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+}
+
 }  // namespace skua::attach

@@ -30,6 +30,8 @@ public:
 
     std::span<std::byte> bytes() const { return bytes_; }
     int fd() const { return fd_; }
+    /// The mapping stays; nobody can be given it any more.
+    void forget_descriptor();
     template <class T>
     T* as() const {
         return reinterpret_cast<T*>(bytes_.data());

@@ -40,7 +40,7 @@ struct server::answer {
     int error = 0;
     std::vector<std::byte> body;
     std::vector<int> descriptors;  // lent: the answer does not close them
-    int given = -1;                // closed once sent
+    int given = -1;                // sent in a message of its own, and closed
     template <class T>
     void put(const T& value) {
         const auto bytes = bytes_of(value);
@@ -119,7 +119,7 @@ void server::run() {
         const int n = epoll_wait(poll_, events, 64, leaving_.empty() ? 100 : 1);
         // What was closed before something else was asked for is gone by then: a port may be wanted again.
         for (int i = 0; i < n; i++)
-            if (events[i].data.u64 & bell_bit) heard(events[i].data.u64 & ~bell_bit, events[i].events);
+            if (events[i].data.u64 & bell_bit) close_socket(events[i].data.u64 & ~bell_bit);
         let_go();
         for (int i = 0; i < n; i++) {
             const std::uint64_t what = events[i].data.u64;
@@ -194,8 +194,11 @@ void server::serve(int control) {
     answer out;
     handle(*found->second, *got, h, body, out);
     const reply_header head{out.error, static_cast<std::uint32_t>(out.body.size())};
-    const auto sent = send_message(control, bytes_of(head), out.body, out.descriptors, MSG_DONTWAIT);
-    if (out.given >= 0) close(out.given);
+    auto sent = send_message(control, bytes_of(head), out.body, out.descriptors, MSG_DONTWAIT);
+    if (out.given >= 0) {
+        if (sent) sent = send_message(control, bytes_of(reply_header{}), {}, std::span(&out.given, 1), MSG_DONTWAIT);
+        close(out.given);
+    }
     // One answer for each question: who lets them pile up does not read.
     if (!sent) end_session(control);
 }
@@ -208,6 +211,7 @@ void server::handle(session& s, message& m, const request_header& h, std::span<c
             return;
         case request::socket: return make_socket(s, h, out);
         case request::open: return open_socket(s, m, out);
+        case request::settle: return;  // run() hears of what was closed first
         default: break;
     }
     attached_socket* const a = s.find(h.socket);
@@ -246,11 +250,11 @@ void server::handle(session& s, message& m, const request_header& h, std::span<c
             return;
         case request::destination: {
             const auto longest = a->socket().prepare_to_send(body.empty() ? nullptr : address, length);
-            a->changed();
             out.error = longest ? 0 : longest.error().code;
             if (longest) out.put(destination_reply{*longest, a->changes()});
             return;
         }
+        case request::remind: return a->remind();
         default: out.error = EOPNOTSUPP; return;
     }
     a->changed();
@@ -298,14 +302,16 @@ void server::make_socket(session& s, const request_header& h, answer& out) {
     by_end_[end] = id;
     held++;
     sockets_now_ = static_cast<unsigned>(sockets_.size());
-    watch(poll_, bell, EPOLLIN | EPOLLRDHUP, bell_bit | id);
+    // Each change once: after shutdown(2) of both ways the bell hangs up for as long as it lives.
+    watch(poll_, bell, EPOLLRDHUP | EPOLLET, bell_bit | id);
+    const int least = 0;  // two bytes that nobody reads make the program's end unwritable
+    setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
     reply_socket(s, socket, out);
     if (out.error != 0) {
         close(ends[1]);  // its bell ends the socket
         return;
     }
     out.given = ends[1];
-    out.descriptors.insert(out.descriptors.begin(), ends[1]);
 }
 
 void server::open_socket(session& s, message& m, answer& out) {
@@ -348,17 +354,10 @@ void server::set_option(attached_socket& s, const request_header& h, std::span<c
     out.set(s.socket().setsockopt(level, name, body.data(), static_cast<socklen_t>(body.size())));
 }
 
-/// A byte asks for one: something is there, and who polls may not know.
-void server::heard(std::uint64_t id, std::uint32_t events) {
-    if (events & (EPOLLRDHUP | EPOLLHUP)) return close_socket(id);
-    const auto found = sockets_.find(id);
-    if (found != sockets_.end()) found->second.socket->remind();
-}
-
 /// The last descriptor of a socket is closed, wherever it was. What was written before may still leave.
 void server::close_socket(std::uint64_t id) {
     const auto found = sockets_.find(id);
-    if (found == sockets_.end()) return;
+    if (found == sockets_.end() || !found->second.socket->abandoned()) return;
     holding gone = std::move(found->second);
     epoll_ctl(poll_, EPOLL_CTL_DEL, gone.socket->bell(), nullptr);
     by_end_.erase(gone.end);

@@ -77,7 +77,6 @@ private:
     void accept_one();
     void serve(int control);
     void end_session(int control);
-    void heard(std::uint64_t id, std::uint32_t events);
     void close_socket(std::uint64_t id);
     void let_go();
     void publish();

@@ -52,7 +52,8 @@ struct socket_page {
 
     static constexpr std::uint32_t watch_level = 1;  // a byte on the descriptor while there is something to read
     static constexpr std::uint32_t watch_edge = 2;   // one for each arrival (EPOLLET)
-    static constexpr std::uint32_t shut_receive = 1, shut_send = 2;
+    static constexpr std::uint32_t watch_room = 4;   // no room to send in a pair that holders filled, until there is
+    static constexpr std::uint32_t shut_receive = 1, shut_send = 2, shut_both = 3;
     static constexpr std::size_t rx_at = 4096;
 };
 static_assert(sizeof(socket_page) <= socket_page::rx_at);

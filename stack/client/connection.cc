@@ -79,14 +79,7 @@ result<void> connection::open() {
     return {};
 }
 
-result<attach::message> connection::ask(attach::request_header question, std::span<const std::byte> body,
-                                        std::span<const int> descriptors) {
-    const std::lock_guard hold(lock_);
-    if (fd_ < 0)
-        if (auto made = open(); !made) return fail(made.error().code);
-    question.length = static_cast<std::uint32_t>(body.size());
-    auto sent = attach::send_message(fd_, attach::bytes_of(question), body, descriptors);
-    if (!sent) return fail(sent.error().code);
+result<attach::message> connection::answer() {
     auto got = attach::receive_message(fd_);
     attach::reply_header head;
     if (!got) {
@@ -98,6 +91,59 @@ result<attach::message> connection::ask(attach::request_header question, std::sp
     if (head.error != 0) return fail(head.error);
     got->bytes.erase(got->bytes.begin(), got->bytes.begin() + sizeof head);
     return got;
+}
+
+result<attach::message> connection::exchange(attach::request_header question, std::span<const std::byte> body,
+                                             std::span<const int> descriptors) {
+    if (fd_ < 0)
+        if (auto made = open(); !made) return fail(made.error().code);
+    question.length = static_cast<std::uint32_t>(body.size());
+    auto sent = attach::send_message(fd_, attach::bytes_of(question), body, descriptors);
+    if (!sent) {
+        forget();
+        return fail(ECONNRESET);
+    }
+    return answer();
+}
+
+result<attach::message> connection::ask(attach::request_header question, std::span<const std::byte> body,
+                                        std::span<const int> descriptors) {
+    const std::lock_guard hold(lock_);
+    return exchange(question, body, descriptors);
+}
+
+result<connection::socket_region> connection::ask_for_socket(const attach::request_header& question,
+                                                             std::span<const int> descriptors) {
+    const std::lock_guard hold(lock_);
+    auto got = exchange(question, {}, descriptors);
+    if (!got) return fail(got.error().code);
+    socket_region made;
+    // Mapped, and its descriptor closed, before the next one comes: this process may have room for one only.
+    result<attach::region> memory = fail(got->cut ? EMFILE : EPROTO);
+    if (!got->cut && got->bytes.size() == sizeof made.reply) {
+        std::memcpy(&made.reply, got->bytes.data(), sizeof made.reply);
+        memory = attach::region::open(got->take(0), attach::socket_page::rx_at);
+    }
+    if (memory) {
+        made.memory = std::move(*memory);
+        made.memory.forget_descriptor();
+    }
+    if (question.what == attach::request::socket) {
+        auto second = answer();
+        if (!second) return fail(second.error().code);
+        made.fd = second->take(0);
+        if (made.fd < 0) return fail(EMFILE);
+    }
+    if (memory) return made;
+    if (made.fd >= 0) close(made.fd);
+    return fail(memory.error().code);
+}
+
+void connection::settle() {
+    attach::request_header h;
+    h.what = attach::request::settle;
+    const std::lock_guard hold(lock_);
+    if (fd_ >= 0) (void)exchange(h, {}, {});
 }
 
 void connection::announce(std::uint32_t shard, std::uint32_t number) {

@@ -18,6 +18,16 @@ public:
     /// those of connecting: ECONNREFUSED, ENOENT, EACCES; EPROTO it speaks another version; ECONNRESET it went.
     result<attach::message> ask(attach::request_header question, std::span<const std::byte> body = {},
                                 std::span<const int> descriptors = {});
+    /// What an answer with a socket's region gives.
+    struct socket_region {
+        attach::socket_reply reply;
+        attach::region memory;
+        int fd = -1;  // the caller's from here on
+    };
+    /// request::socket or request::open; the latter has a descriptor. Errors: those of ask(); EMFILE.
+    result<socket_region> ask_for_socket(const attach::request_header& question, std::span<const int> descriptors);
+    /// What this process has closed is gone for everybody, if the daemon is there.
+    void settle();
     /// Tells a shard that a socket (by its number in this session) has something to send.
     void announce(std::uint32_t shard, std::uint32_t number);
     /// Counts the sessions of this process: numbers of sockets hold for one of them.
@@ -26,6 +36,9 @@ public:
 private:
     connection();
     result<void> open();
+    result<attach::message> exchange(attach::request_header question, std::span<const std::byte> body,
+                                     std::span<const int> descriptors);
+    result<attach::message> answer();
     void forget();
 
     std::mutex lock_;

@@ -34,11 +34,13 @@ slot* new_slot() {
     return s;
 }
 
-void leave(slot* s) {
-    if (s->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+/// True: it was the last.
+bool leave(slot* s) {
+    if (s->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
     s->socket.reset();
     const std::lock_guard hold(pool_lock);
     pool.push_back(s);
+    return true;
 }
 
 bool in_table(int fd) { return fd >= 0 && static_cast<std::size_t>(fd) < most; }
@@ -84,9 +86,9 @@ descriptors::use descriptors::recognise(int fd) {
     if (!looks_like_ours(fd)) return {};
     attach::request_header h;
     h.what = attach::request::open;
-    auto got = connection::instance().ask(h, {}, std::span(&fd, 1));
+    auto got = connection::instance().ask_for_socket(h, std::span(&fd, 1));
     if (!got) return {};
-    auto made = remote_socket::from(fd, *got, 0);
+    auto made = remote_socket::from(fd, std::move(*got));
     if (!made) return {};
     add(fd, std::move(*made));
     return find(fd);
@@ -107,9 +109,10 @@ void descriptors::duplicated(int from, int to) {
     if (slot* const old = table[static_cast<std::size_t>(to)].exchange(s, std::memory_order_acq_rel)) leave(old);
 }
 
-void descriptors::remove(int fd) {
-    if (!in_table(fd)) return;
-    if (slot* const old = table[static_cast<std::size_t>(fd)].exchange(nullptr, std::memory_order_acq_rel)) leave(old);
+bool descriptors::remove(int fd) {
+    if (!in_table(fd)) return false;
+    slot* const old = table[static_cast<std::size_t>(fd)].exchange(nullptr, std::memory_order_acq_rel);
+    return old != nullptr && leave(old);
 }
 
 }  // namespace skua::client

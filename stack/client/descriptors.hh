@@ -22,6 +22,7 @@ public:
         ~use();
         explicit operator bool() const { return slot_ != nullptr; }
         remote_socket* operator->() const;
+        remote_socket& operator*() const { return *operator->(); }
 
     private:
         friend class descriptors;
@@ -34,8 +35,8 @@ public:
     void add(int fd, std::unique_ptr<remote_socket> s);
     /// `to` has become the same as `from`.
     void duplicated(int from, int to);
-    /// Before the kernel's close.
-    void remove(int fd);
+    /// Before the kernel's close. True: it was one of ours, and the last that this process knows of its socket.
+    bool remove(int fd);
 
 private:
     descriptors() = default;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -13,7 +14,6 @@
 #include <cstring>
 
 #include "base/own_descriptor.hh"
-#include "client/connection.hh"
 #include "socket/sockaddr.hh"
 #include "socket/truesize.hh"
 
@@ -26,8 +26,6 @@ using attach::request;
 using attach::ring_reader;
 using attach::ring_writer;
 using attach::socket_page;
-
-constexpr int patience_ms = 1000;  // the daemon answers within microseconds, unless it is gone
 
 /// A lock that its holders share. Who died with it left a ring as it was before or after a record: nothing to mend.
 class shared_lock {
@@ -49,56 +47,73 @@ std::size_t length_of(const msghdr& m) {
     return n;
 }
 
+ino_t inode_of(int fd) {
+    struct stat facts {};
+    return fstat(fd, &facts) == 0 ? facts.st_ino : 0;
+}
+
+bool never_waits(int fd, int flags) { return flags & MSG_DONTWAIT || fcntl(fd, F_GETFL) & O_NONBLOCK; }
+
+using clock = std::chrono::steady_clock;
+
+/// Of a timeout that is counted from now; -1: never.
+clock::time_point end_of(std::int64_t nanoseconds) {
+    return nanoseconds < 0 ? clock::time_point::max() : clock::now() + std::chrono::nanoseconds(nanoseconds);
+}
+
 std::uint32_t scope_of(const ip_address& a, std::uint32_t ifindex) { return socket::needs_scope(a) ? ifindex : 0; }
 
 }  // namespace
 
-result<std::unique_ptr<remote_socket>> remote_socket::from(int fd, attach::message& answer, std::size_t region_at) {
-    attach::socket_reply reply;
-    if (answer.bytes.size() != sizeof reply) return fail(EPROTO);
-    std::memcpy(&reply, answer.bytes.data(), sizeof reply);
-    auto memory = attach::region::open(answer.take(region_at), socket_page::rx_at);
-    if (!memory) return fail(memory.error().code);
-    const auto& page = *memory->as<socket_page>();
-    const std::uint64_t room = memory->bytes().size() - socket_page::rx_at;
+result<std::unique_ptr<remote_socket>> remote_socket::from(int fd, connection::socket_region given) {
+    const auto& page = *given.memory.as<socket_page>();
+    const std::uint64_t room = given.memory.bytes().size() - socket_page::rx_at;
     if (page.magic != attach::page_magic || page.version != attach::protocol_version ||
         !std::has_single_bit(page.rx_bytes) || !std::has_single_bit(page.tx_bytes) || page.rx_bytes > room ||
         page.tx_bytes > room - page.rx_bytes)
         return fail(EPROTO);
-    const int own = out_of_the_way(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    if (own < 0) return fail(errno);
-    std::unique_ptr<remote_socket> made(new remote_socket(own, std::move(*memory)));
-    made->number_ = reply.number;
+    std::unique_ptr<remote_socket> made(new remote_socket(inode_of(fd), std::move(given.memory)));
+    made->number_ = given.reply.number;
     made->session_ = connection::instance().session();
     return made;
 }
 
-remote_socket::remote_socket(int own, attach::region memory)
-    : own_(own), region_(std::move(memory)), page_(region_.as<socket_page>()), id_(page_->id) {}
+remote_socket::remote_socket(ino_t inode, attach::region memory)
+    : inode_(inode), region_(std::move(memory)), page_(region_.as<socket_page>()), id_(page_->id) {}
 
-remote_socket::~remote_socket() { close(own_); }
+remote_socket::~remote_socket() {
+    if (const int fd = own_.load(); fd >= 0) close(fd);
+}
 
-bool remote_socket::never_waits(int flags) const { return flags & MSG_DONTWAIT || fcntl(own_, F_GETFL) & O_NONBLOCK; }
+/// Made when first needed: most descriptors are waited on by their own number, or not at all. The caller's where there
+/// is no more room.
+int remote_socket::own(int fd) {
+    if (const int known = own_.load(std::memory_order_acquire); known >= 0) return known;
+    const int made = out_of_the_way(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (made < 0) return fd;
+    int none = -1;
+    // Another thread may have closed the number, and something else may be there now.
+    if (inode_of(made) == inode_ && own_.compare_exchange_strong(none, made)) return made;
+    close(made);
+    return none >= 0 ? none : fd;
+}
 
 /// Makes the socket known to the session of this process: after a fork it is another.
-result<void> remote_socket::join() {
+result<void> remote_socket::join(int fd) {
     if (session_.load(std::memory_order_acquire) == connection::instance().session()) return {};
     attach::request_header h;
     h.what = request::open;
-    const auto got = connection::instance().ask(h, {}, std::span(&own_, 1));
+    const auto got = connection::instance().ask_for_socket(h, std::span(&fd, 1));
     if (!got) return fail(got.error().code);
-    attach::socket_reply reply;
-    if (got->bytes.size() != sizeof reply) return fail(EPROTO);
-    std::memcpy(&reply, got->bytes.data(), sizeof reply);
-    if (reply.id != id_) return fail(EBADF);
-    number_.store(reply.number);
+    if (got->reply.id != id_) return fail(EBADF);
+    number_.store(got->reply.number);
     session_.store(connection::instance().session(), std::memory_order_release);
     return {};
 }
 
-result<std::vector<std::byte>> remote_socket::call(request what, std::array<std::int32_t, 3> words,
+result<std::vector<std::byte>> remote_socket::call(int fd, request what, std::array<std::int32_t, 3> words,
                                                    std::span<const std::byte> body) {
-    if (auto known = join(); !known) return fail(known.error().code);
+    if (auto known = join(fd); !known) return fail(known.error().code);
     attach::request_header h;
     h.what = what;
     h.socket = id_;
@@ -108,7 +123,7 @@ result<std::vector<std::byte>> remote_socket::call(request what, std::array<std:
     return std::move(got->bytes);
 }
 
-result<std::uint32_t> remote_socket::longest_to(const std::optional<endpoint>& to, const msghdr& message) {
+result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message) {
     const endpoint key = to.value_or(endpoint{});
     ticket& t = tickets_[(key.port ^ key.address.low_raw() >> 56) % tickets_.size()];
     {
@@ -117,7 +132,7 @@ result<std::uint32_t> remote_socket::longest_to(const std::optional<endpoint>& t
     }
     const auto name = to ? std::span(static_cast<const std::byte*>(message.msg_name), message.msg_namelen)
                          : std::span<const std::byte>();
-    const auto got = call(request::destination, {}, name);
+    const auto got = call(fd, request::destination, {}, name);
     if (!got) return fail(got.error().code);
     attach::destination_reply reply;
     if (got->size() != sizeof reply) return fail(EPROTO);
@@ -127,7 +142,7 @@ result<std::uint32_t> remote_socket::longest_to(const std::optional<endpoint>& t
     return reply.longest;
 }
 
-result<std::size_t> remote_socket::send(const msghdr& message, int flags) {
+result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags) {
     const ip_family family = domain() == AF_INET ? ip_family::v4 : ip_family::v6;
     std::optional<endpoint> to;
     if (message.msg_name != nullptr && message.msg_namelen != 0) {
@@ -141,18 +156,22 @@ result<std::size_t> remote_socket::send(const msghdr& message, int flags) {
     if (flags & MSG_OOB && (to ? to->address.is_v4() : peer == 4)) return fail(EOPNOTSUPP);
     if (!to && peer == 0) return fail(EDESTADDRREQ);
     const std::size_t length = length_of(message);
-    const auto longest = longest_to(to, message);
+    const auto longest = longest_to(fd, to, message);
     if (!longest) return fail(longest.error().code);
     if (length > *longest) return fail(EMSGSIZE);
-    if (auto known = join(); !known) return fail(known.error().code);
+    if (auto known = join(fd); !known) return fail(known.error().code);
+    std::optional<clock::time_point> until;
     for (;;) {
         if (const int e = take_error()) return fail(e);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_send) return fail(EPIPE);
         const std::uint32_t seen = page_->tx_events.load(std::memory_order_seq_cst);
         const auto done = put(message, length, to);
         if (done) break;
-        if (done.error().code != EAGAIN || never_waits(flags)) return fail(done.error().code);
-        const auto room = wait(page_->tx_events, seen, page_->tx_sleepers, page_->send_timeout.load());
+        if (done.error().code == EAGAIN && never_waits(fd, flags)) tell_when_room(fd);
+        if (done.error().code != EAGAIN || never_waits(fd, flags)) return fail(done.error().code);
+        if (!until) until = end_of(page_->send_timeout.load());
+        own(fd);
+        const auto room = wait(page_->tx_events, seen, page_->tx_sleepers, *until);
         if (!room) return fail(room.error().code);
     }
     if (page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0)
@@ -232,38 +251,48 @@ std::optional<std::size_t> remote_socket::take(msghdr& message, int flags) {
     return answer;
 }
 
-result<std::size_t> remote_socket::receive(msghdr& message, int flags) {
+result<std::size_t> remote_socket::receive(int fd, msghdr& message, int flags) {
+    std::optional<clock::time_point> until;
     for (;;) {
         if (const int e = take_error()) return fail(e);
         const std::uint32_t seen = page_->rx_events.load(std::memory_order_seq_cst);
         const auto got = take(message, flags);
         if (page_->watch.load(std::memory_order_relaxed) != 0 && !readable()) quieten();
         if (got) return *got;
-        if (never_waits(flags)) return fail(EAGAIN);
+        if (never_waits(fd, flags)) return fail(EAGAIN);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_receive) {
             message.msg_namelen = 0;
             message.msg_flags = 0;
             return std::size_t(0);
         }
-        const auto came = wait(page_->rx_events, seen, page_->rx_sleepers, page_->receive_timeout.load());
+        if (!until) until = end_of(page_->receive_timeout.load());
+        own(fd);
+        const auto came = wait(page_->rx_events, seen, page_->rx_sleepers, *until);
         if (!came) return fail(came.error().code);
     }
 }
 
+bool remote_socket::has_room() const {
+    return unsent() < static_cast<std::size_t>(page_->send_buffer.load(std::memory_order_relaxed)) / 2;
+}
+
+std::size_t remote_socket::unsent() const {
+    return page_->tx_charged - page_->tx_returned.load(std::memory_order_seq_cst);
+}
+
 /// Sleeps until the daemon counts an event on from `seen`. Errors: EAGAIN the time is over; EINTR.
 result<void> remote_socket::wait(std::atomic<std::uint32_t>& event, std::uint32_t seen,
-                                 std::atomic<std::uint32_t>& sleepers, std::int64_t timeout) {
+                                 std::atomic<std::uint32_t>& sleepers, clock::time_point until) {
     sleepers.fetch_add(1, std::memory_order_seq_cst);
     const bool receiving = &event == &page_->rx_events;
     // What came between the look and the count is not told by an event.
-    const bool already = receiving ? readable() || page_->error.load() != 0
-                                   : page_->tx_charged - page_->tx_returned.load() <
-                                         static_cast<std::uint64_t>(page_->send_buffer.load()) / 2;
+    const bool already = receiving ? readable() || page_->error.load() != 0 : has_room();
     int why = 0;
     if (!already) {
-        const timespec left{timeout / 1'000'000'000, timeout % 1'000'000'000};
+        const auto left = std::max<clock::duration>(until - clock::now(), clock::duration(0)).count();
+        const timespec time{left / 1'000'000'000, left % 1'000'000'000};
         if (syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&event), FUTEX_WAIT, seen,
-                    timeout < 0 ? nullptr : &left, nullptr, 0) != 0)
+                    until == clock::time_point::max() ? nullptr : &time, nullptr, 0) != 0)
             why = errno == ETIMEDOUT ? EAGAIN : errno == EINTR ? EINTR : 0;
     }
     sleepers.fetch_sub(1, std::memory_order_seq_cst);
@@ -271,26 +300,66 @@ result<void> remote_socket::wait(std::atomic<std::uint32_t>& event, std::uint32_
     return {};
 }
 
-void remote_socket::watch(bool edge) {
+void remote_socket::set_timeout(bool receiving, std::int64_t nanoseconds) {
+    (receiving ? page_->receive_timeout : page_->send_timeout) = nanoseconds;
+}
+
+// ---- What the descriptor shows --------------------------------------------------------------------------------------
+
+void remote_socket::watch(int fd, bool edge) {
     const std::uint32_t wanted = socket_page::watch_level | (edge ? socket_page::watch_edge : 0);
     if ((page_->watch.fetch_or(wanted, std::memory_order_seq_cst) & wanted) == wanted) return;
-    // What came before anybody watched has no byte yet; who polls next must find one.
-    if (!readable() || ::send(own_, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) return;
-    pollfd byte{own_, POLLIN, 0};
-    ::poll(&byte, 1, patience_ms);
+    own(fd);
+    // What came before anybody watched shows on no descriptor; who polls next must find it.
+    if (readable() || page_->error.load() != 0) (void)call(fd, request::remind);
 }
 
 /// Nothing is there any more: nor may a byte be. If something has come meanwhile, its byte may just be lost.
 void remote_socket::quieten() {
+    const int fd = own_.load(std::memory_order_acquire);
+    // The byte beside an error would take the error's with it; the one at the end of a stream stays.
+    if (fd < 0 || page_->error.load() != 0 || page_->shutdown.load() & socket_page::shut_receive) return;
     char tokens[256];
-    while (::recv(own_, tokens, sizeof tokens, MSG_DONTWAIT) == sizeof tokens) {
+    while (::recv(fd, tokens, sizeof tokens, MSG_DONTWAIT) == sizeof tokens) {
     }
-    if (readable()) [[maybe_unused]]
-        const auto asked = ::send(own_, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (readable() || page_->error.load() != 0) (void)call(fd, request::remind);
 }
 
-void remote_socket::set_timeout(bool receiving, std::int64_t nanoseconds) {
-    (receiving ? page_->receive_timeout : page_->send_timeout) = nanoseconds;
+int remote_socket::take_error() {
+    const int error = page_->error.load(std::memory_order_relaxed) == 0 ? 0 : page_->error.exchange(0);
+    const int fd = own_.load(std::memory_order_acquire);
+    if (error == 0 || fd < 0 || page_->watch.load() == 0) return error;
+    char token;
+    ::recv(fd, &token, 1, MSG_OOB | MSG_DONTWAIT);
+    if (page_->error.load() != 0) (void)call(fd, request::remind);
+    if (!readable()) quieten();
+    return error;
+}
+
+/// A send found no room, and somebody may poll for some: two bytes that the daemon reads once there is.
+void remote_socket::tell_when_room(int fd) {
+    if (page_->watch.load(std::memory_order_seq_cst) == 0) return;
+    if (page_->watch.load() & socket_page::watch_room) return;
+    for (int i = 0; i < 2; i++) ::send(own(fd), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    page_->watch.fetch_or(socket_page::watch_room, std::memory_order_seq_cst);
+    if (has_room()) (void)call(fd, request::remind);
+}
+
+short remote_socket::translate(short found, short asked) {
+    constexpr short reading = POLLIN | POLLRDNORM;
+    const bool error = page_->error.load(std::memory_order_seq_cst) != 0;
+    const bool ended = (page_->shutdown.load() & socket_page::shut_receive) != 0;
+    if (found & POLLPRI && !error)
+        if (const int fd = own_.load(); fd >= 0) {
+            char token;
+            ::recv(fd, &token, 1, MSG_OOB | MSG_DONTWAIT);
+        }
+    if (found & (reading | POLLPRI) && !readable() && !ended) {
+        found &= static_cast<short>(~reading);
+        if (!error) quieten();
+    }
+    found &= static_cast<short>(~POLLPRI);
+    return static_cast<short>((found & (asked | POLLHUP | POLLNVAL)) | (error ? POLLERR : 0));
 }
 
 }  // namespace skua::client

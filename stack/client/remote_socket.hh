@@ -2,9 +2,11 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -16,29 +18,37 @@
 #include "attach/region.hh"
 #include "attach/socket_page.hh"
 #include "base/result.hh"
+#include "client/connection.hh"
 
 namespace skua::client {
 
-/// Any thread; calls block unless MSG_DONTWAIT is given or the file has O_NONBLOCK.
+/// Any thread; calls block unless MSG_DONTWAIT is given or the file has O_NONBLOCK. `fd`: a descriptor of the socket.
 class remote_socket {
 public:
-    /// From an answer of the daemon that carries a socket's region; `fd` stays the caller's. Errors: EPROTO; EMFILE.
-    static result<std::unique_ptr<remote_socket>> from(int fd, attach::message& answer, std::size_t region_at);
+    /// `fd` stays the caller's. Error: EPROTO.
+    static result<std::unique_ptr<remote_socket>> from(int fd, connection::socket_region given);
     ~remote_socket();
 
-    result<std::size_t> send(const msghdr& message, int flags);
-    result<std::size_t> receive(msghdr& message, int flags);
+    result<std::size_t> send(int fd, const msghdr& message, int flags);
+    result<std::size_t> receive(int fd, msghdr& message, int flags);
     /// FIONREAD.
     std::size_t next_size();
+    /// TIOCOUTQ: what the datagrams that have not left take of the send buffer.
+    std::size_t unsent() const;
     bool readable();
-
-    result<std::vector<std::byte>> call(attach::request what, std::array<std::int32_t, 3> words = {},
-                                        std::span<const std::byte> body = {});
-    /// Somebody polls the descriptor: the daemon keeps a byte on it while there is something to read.
-    void watch(bool edge);
-    void set_timeout(bool receiving, std::int64_t nanoseconds);
     int domain() const { return page_->domain; }
-    int take_error() { return page_->error.load() == 0 ? 0 : page_->error.exchange(0); }
+
+    result<std::vector<std::byte>> call(int fd, attach::request what, std::array<std::int32_t, 3> words = {},
+                                        std::span<const std::byte> body = {});
+    void set_timeout(bool receiving, std::int64_t nanoseconds);
+    /// SO_ERROR: the error is told once.
+    int take_error();
+
+    /// Somebody polls the descriptor: the daemon shows on it how things are.
+    void watch(int fd, bool edge);
+    /// What poll(2) says of a UDP socket, from what it said of the descriptor; 0: nothing that was asked for.
+    /// An error shows there as POLLPRI.
+    short translate(short found, short asked);
 
 private:
     struct ticket {
@@ -48,17 +58,20 @@ private:
         bool valid = false;
     };
 
-    remote_socket(int own, attach::region memory);
-    result<void> join();
-    result<std::uint32_t> longest_to(const std::optional<endpoint>& to, const msghdr& message);
+    remote_socket(ino_t inode, attach::region memory);
+    int own(int fd);
+    result<void> join(int fd);
+    result<std::uint32_t> longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message);
     result<void> wait(std::atomic<std::uint32_t>& event, std::uint32_t seen, std::atomic<std::uint32_t>& sleepers,
-                      std::int64_t timeout);
-    bool never_waits(int flags) const;
+                      std::chrono::steady_clock::time_point until);
+    bool has_room() const;
+    void tell_when_room(int fd);
     result<void> put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to);
     std::optional<std::size_t> take(msghdr& message, int flags);
     void quieten();
 
-    const int own_;  // one more descriptor of it: calls that are inside outlive the program's
+    const ino_t inode_;         // of the descriptor
+    std::atomic<int> own_{-1};  // one more descriptor of it: calls that wait inside outlive the program's
     const attach::region region_;
     attach::socket_page* const page_;
     const std::uint64_t id_;

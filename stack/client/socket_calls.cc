@@ -42,15 +42,22 @@ int named(int fd, request what, sockaddr* address, socklen_t* length, int (*kern
     if (!s) return kernel(fd, address, length);
     if (address == nullptr || length == nullptr) return failed(EFAULT);
     if (static_cast<int>(*length) < 0) return failed(EINVAL);
-    const auto got = s->call(what);
+    const auto got = s->call(fd, what);
     if (!got) return failed(got.error().code);
     std::memcpy(address, got->data(), std::min<std::size_t>(*length, got->size()));
     *length = static_cast<socklen_t>(got->size());
     return 0;
 }
 
+bool is_locked(int fd, client::remote_socket& s) {
+    int locked = 0;
+    const auto got = s.call(fd, request::get_option, {SOL_SOCKET, SO_LOCK_FILTER, sizeof locked});
+    if (got && got->size() == sizeof locked) std::memcpy(&locked, got->data(), sizeof locked);
+    return locked != 0;
+}
+
 /// Programs go whole to the daemon: an address or a descriptor in them means something here only.
-int attach_program(client::remote_socket& s, int level, int name, const void* value, socklen_t length) {
+int attach_program(int fd, client::remote_socket& s, int level, int name, const void* value, socklen_t length) {
     std::vector<std::byte> program;
     if (name == SO_ATTACH_REUSEPORT_CBPF) {
         sock_fprog given;
@@ -63,6 +70,7 @@ int attach_program(client::remote_socket& s, int level, int name, const void* va
         int file = -1;
         std::memcpy(&file, value, sizeof file);
         struct stat facts {};
+        if (is_locked(fd, s)) return failed(EPERM);  // Linux asks before it looks at the program
         if (fstat(file, &facts) != 0) return -1;
         if (!S_ISREG(facts.st_mode) || facts.st_size == 0 || facts.st_size > off_t(attach::longest_body))
             return failed(EINVAL);
@@ -72,7 +80,7 @@ int attach_program(client::remote_socket& s, int level, int name, const void* va
         const auto code = bytes(value, length);
         program.assign(code.begin(), code.end());
     }
-    const auto done = s.call(request::set_option, {level, name, 0}, program);
+    const auto done = s.call(fd, request::set_option, {level, name, 0}, program);
     return done ? 0 : failed(done.error().code);
 }
 
@@ -85,12 +93,14 @@ int skua_socket(int domain, int type, int protocol) {
     h.words[0] = domain;
     h.words[1] = type & ~made_of_kernel;
     h.words[2] = protocol;
-    auto got = client::connection::instance().ask(h);
+    auto got = client::connection::instance().ask_for_socket(h, {});
     if (!got) return failed(got.error().code);
-    if (got->descriptors.size() != 2) return failed(EPROTO);
-    auto made = client::remote_socket::from(got->descriptors[0], *got, 1);
-    if (!made) return failed(made.error().code);
-    const int fd = got->take(0);
+    const int fd = got->fd;
+    auto made = client::remote_socket::from(fd, std::move(*got));
+    if (!made) {
+        close(fd);
+        return failed(made.error().code);
+    }
     // It came with close-on-exec, and under the lowest free number, as socket(2) gives it.
     if (!(type & SOCK_CLOEXEC)) fcntl(fd, F_SETFD, 0);
     if (type & SOCK_NONBLOCK) fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -102,7 +112,7 @@ int skua_bind(int fd, const sockaddr* address, socklen_t length) {
     const auto s = descriptors::instance().find(fd);
     if (!s) return bind(fd, address, length);
     if (address == nullptr && length != 0) return failed(EFAULT);
-    const auto done = s->call(request::bind, {}, bytes(address, length));
+    const auto done = s->call(fd, request::bind, {}, bytes(address, length));
     return done ? 0 : failed(done.error().code);
 }
 
@@ -110,7 +120,7 @@ int skua_connect(int fd, const sockaddr* address, socklen_t length) {
     const auto s = descriptors::instance().find(fd);
     if (!s) return connect(fd, address, length);
     if (address == nullptr && length != 0) return failed(EFAULT);
-    const auto done = s->call(request::connect, {}, bytes(address, length));
+    const auto done = s->call(fd, request::connect, {}, bytes(address, length));
     return done ? 0 : failed(done.error().code);
 }
 
@@ -129,9 +139,9 @@ int skua_setsockopt(int fd, int level, int name, const void* value, socklen_t le
     if (!s) return setsockopt(fd, level, name, value, length);
     if (value == nullptr && length != 0) return failed(EFAULT);
     if (level == SOL_SOCKET && (name == SO_ATTACH_REUSEPORT_CBPF || name == SO_ATTACH_REUSEPORT_EBPF))
-        return attach_program(*s.operator->(), level, name, value, length);
+        return attach_program(fd, *s, level, name, value, length);
     if (length > attach::longest_body) return failed(EINVAL);
-    const auto done = s->call(request::set_option, {level, name, 0}, bytes(value, length));
+    const auto done = s->call(fd, request::set_option, {level, name, 0}, bytes(value, length));
     if (!done) return failed(done.error().code);
     if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
         timeval t;
@@ -153,7 +163,7 @@ int skua_getsockopt(int fd, int level, int name, void* value, socklen_t* length)
             return 0;
         }
     }
-    const auto got = s->call(request::get_option, {level, name, static_cast<std::int32_t>(*length)});
+    const auto got = s->call(fd, request::get_option, {level, name, static_cast<std::int32_t>(*length)});
     if (!got) return failed(got.error().code);
     std::memcpy(value, got->data(), std::min<std::size_t>(got->size(), *length));
     *length = static_cast<socklen_t>(got->size());
@@ -163,14 +173,14 @@ int skua_getsockopt(int fd, int level, int name, void* value, socklen_t* length)
 int skua_shutdown(int fd, int how) {
     const auto s = descriptors::instance().find(fd);
     if (!s) return shutdown(fd, how);
-    const auto done = s->call(request::shutdown, {how, 0, 0});
+    const auto done = s->call(fd, request::shutdown, {how, 0, 0});
     return done ? 0 : failed(done.error().code);
 }
 
 ssize_t skua_sendmsg(int fd, const msghdr* message, int flags) {
     const auto s = descriptors::instance().find(fd);
     if (!s) return sendmsg(fd, message, flags);
-    return message == nullptr ? failed(EFAULT) : answer(s->send(*message, flags));
+    return message == nullptr ? failed(EFAULT) : answer(s->send(fd, *message, flags));
 }
 
 ssize_t skua_sendto(int fd, const void* data, size_t length, int flags, const sockaddr* to, socklen_t to_length) {
@@ -180,7 +190,7 @@ ssize_t skua_sendto(int fd, const void* data, size_t length, int flags, const so
     one_part m(const_cast<void*>(data), length);
     m.message.msg_name = const_cast<sockaddr*>(to);
     m.message.msg_namelen = to == nullptr ? 0 : to_length;
-    return answer(s->send(m.message, flags));
+    return answer(s->send(fd, m.message, flags));
 }
 
 ssize_t skua_send(int fd, const void* data, size_t length, int flags) {
@@ -190,7 +200,7 @@ ssize_t skua_send(int fd, const void* data, size_t length, int flags) {
 ssize_t skua_recvmsg(int fd, msghdr* message, int flags) {
     const auto s = descriptors::instance().find(fd);
     if (!s) return recvmsg(fd, message, flags);
-    return message == nullptr ? failed(EFAULT) : answer(s->receive(*message, flags));
+    return message == nullptr ? failed(EFAULT) : answer(s->receive(fd, *message, flags));
 }
 
 ssize_t skua_recvfrom(int fd, void* data, size_t length, int flags, sockaddr* from, socklen_t* from_length) {
@@ -201,7 +211,7 @@ ssize_t skua_recvfrom(int fd, void* data, size_t length, int flags, sockaddr* fr
     one_part m(data, length);
     m.message.msg_name = from;
     m.message.msg_namelen = from == nullptr ? 0 : *from_length;
-    const auto got = answer(s->receive(m.message, flags));
+    const auto got = answer(s->receive(fd, m.message, flags));
     if (got >= 0 && from != nullptr) *from_length = m.message.msg_namelen;
     return got;
 }
@@ -215,7 +225,7 @@ int skua_sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
     if (!s) return sendmmsg(fd, messages, count, flags);
     unsigned done = 0;
     for (; done < std::min(count, 1024u); done++) {
-        const auto sent = s->send(messages[done].msg_hdr, flags);
+        const auto sent = s->send(fd, messages[done].msg_hdr, flags);
         if (!sent) return done != 0 ? static_cast<int>(done) : failed(sent.error().code);
         messages[done].msg_len = static_cast<unsigned>(*sent);
     }
@@ -240,7 +250,7 @@ int skua_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec
     // Looked at after each datagram only, as on Linux.
     while (done < std::min(count, 1024u) && (done == 0 || timeout == nullptr || clock::now() < until)) {
         const int more = done != 0 && flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
-        const auto got = s->receive(messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | more);
+        const auto got = s->receive(fd, messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | more);
         if (!got && done == 0) return failed(got.error().code);
         if (!got) break;
         messages[done++].msg_len = static_cast<unsigned>(*got);

@@ -32,8 +32,8 @@ using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// For the few places where the two sides must differ. The test says why.
-bool running_on_skua();
+/// Descriptor numbers are the stack's own, not the kernel's: for the few places where the sides must differ.
+bool numbers_are_the_stacks();
 /// Before the first test and after the last. False: it has said why on stderr.
 bool start_side(const char* program);
 void stop_side();
