@@ -55,15 +55,24 @@ void attached_socket::lay_out(const region& memory, std::uint32_t largest_receiv
     share(page->tx_lock);
 }
 
+bool attached_socket::is_sound(const region& memory) {
+    const auto& page = *memory.as<socket_page>();
+    const std::uint64_t rx = page.rx_bytes, tx = page.tx_bytes;
+    const std::uint64_t room = memory.bytes().size() - socket_page::rx_at;
+    return std::has_single_bit(rx) && std::has_single_bit(tx) && rx >= least_ring && tx >= least_ring && rx <= room &&
+           tx <= room - rx && page.rx.written.load() % line == 0 && page.tx.read.load() % line == 0;
+}
+
 attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory, int bell)
     : id_(id),
       region_(std::move(memory)),
       page_(*region_.as<socket_page>()),
+      rx_bytes_(page_.rx_bytes),
       bell_(bell),
       home_(s->home_shard.load()),
       socket_(std::move(s)),
-      rx_(page_.rx, part(region_, socket_page::rx_at, page_.rx_bytes)),
-      tx_(page_.tx, part(region_, socket_page::rx_at + page_.rx_bytes, page_.tx_bytes)) {
+      rx_(page_.rx, part(region_, socket_page::rx_at, rx_bytes_)),
+      tx_(page_.tx, part(region_, socket_page::rx_at + rx_bytes_, page_.tx_bytes)) {
     page_.id = id;
     page_.domain = domain;
     page_.home = home_;
@@ -72,6 +81,24 @@ attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socke
 }
 
 attached_socket::~attached_socket() { close(bell_); }
+
+void attached_socket::begin_serving(std::uint32_t incarnation) {
+    // What lies unread is charged: it was, by the daemon that put it there.
+    ring_reader unread(page_.rx, part(region_, socket_page::rx_at, rx_bytes_));
+    charged_ = page_.rx_returned.load();
+    record header;
+    std::span<const std::byte> payload;
+    while (unread.front(header, payload) == ring_reader::found::datagram) {
+        charged_ += header.cost;
+        unread.skip(header);
+    }
+    shut_ = page_.shutdown.load() & socket_page::shut_both;
+    page_.tx_announced.store(0, std::memory_order_seq_cst);
+    page_.incarnation.store(incarnation, std::memory_order_seq_cst);
+    remind();
+    if (page_.rx_sleepers.load() != 0) futex_wake(page_.rx_events, INT32_MAX);
+    if (page_.tx_sleepers.load() != 0) futex_wake(page_.tx_events, INT32_MAX);
+}
 
 void attached_socket::changed() {
     page_.send_buffer = socket_->send_buffer();
@@ -197,7 +224,6 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
         socket::outgoing out[batch];
         endpoint to[batch];
         unsigned n = 0;
-        std::uint64_t cost = 0;
         while (n < std::min(batch, most - done)) {
             record header;
             std::span<const std::byte> payload;
@@ -211,7 +237,9 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
                 to[n] = {header.peer, header.peer_port, header.ifindex};
                 out[n].to = &to[n];
             }
-            cost += header.cost;  // as its holders charged it: what they give here, they give themselves
+            // As its holders charged it: what they give here, they give themselves. Before it leaves the ring, so that
+            // a daemon that is killed owes them nothing.
+            page_.tx_returned.fetch_add(header.cost, std::memory_order_seq_cst);
             tx_.pop(header);
             n++;
         }
@@ -227,7 +255,6 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
             sent += framed + 1;
         }
         done += n;
-        page_.tx_returned.fetch_add(cost, std::memory_order_seq_cst);
         if (page_.tx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.tx_events, INT32_MAX);
         if (page_.watch.load(std::memory_order_seq_cst) & socket_page::watch_room && has_room()) show_room();
     }

@@ -22,6 +22,8 @@ public:
 
     /// Of the region of a socket whose buffers may grow to so many bytes.
     static std::size_t region_size(std::uint32_t largest_receive, std::uint32_t largest_send);
+    /// Whether a region that a daemon before this one laid out can still be one's: its holders may have spoilt it.
+    static bool is_sound(const region& memory);
     /// Makes a region a socket's.
     static void lay_out(const region& memory, std::uint32_t largest_receive, std::uint32_t largest_send);
 
@@ -30,6 +32,8 @@ public:
     int memory() const { return region_.fd(); }
     std::uint16_t home() const { return home_; }
     socket::udp_socket& socket() { return *socket_; }
+    /// Its holders hear of this daemon, the `incarnation`th, and of what happened before it.
+    void begin_serving(std::uint32_t incarnation);
     /// After a call that may have changed names, options or routes.
     void changed();
     std::uint32_t changes() const { return page_.changes.load(); }
@@ -63,6 +67,7 @@ private:
     const std::uint64_t id_;
     const region region_;
     socket_page& page_;
+    const std::uint64_t rx_bytes_;
     const int bell_;
     const std::uint16_t home_;
     socket::udp_socket_ptr socket_;

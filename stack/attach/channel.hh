@@ -44,7 +44,7 @@ struct reply_header {
 
 struct hello_reply {
     std::uint32_t shards = 0;
-    std::uint32_t padding = 0;
+    std::uint32_t incarnation = 0;  // of the daemon, as in socket_page
 };
 
 struct socket_reply {

@@ -132,6 +132,8 @@ public:
             return found::datagram;
         }
     }
+    /// To the next one, without a word to the writer.
+    void skip(const record& header) { read_ += header.size; }
     /// Done with what front() gave.
     void pop(const record& header) {
         read_ += header.size;

@@ -38,6 +38,7 @@ struct socket_page {
     std::atomic<std::uint32_t> connected{0};                  // the peer's family, 4 or 6; 0: none
     std::atomic<std::uint32_t> home{0};                       // the shard that takes what is sent
     std::atomic<std::uint32_t> changes{0};  // of names, options and routes: what was learnt about destinations is old
+    std::atomic<std::uint32_t> incarnation{0};  // of the daemon that serves it: a session with an earlier one is over
     std::atomic<std::uint32_t> rx_events{0}, tx_events{0};  // futexes: a datagram came, room was made
 
     // ---- written by the holders ----

@@ -2,13 +2,15 @@
 #include "client/connection.hh"
 
 #include <pthread.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "base/own_descriptor.hh"
 
@@ -17,6 +19,11 @@ namespace skua::client {
 namespace {
 
 constexpr const char* default_path = "/run/skua/attach";
+constexpr auto patience = std::chrono::seconds(30);  // with a daemon that starts anew
+constexpr auto pause = std::chrono::milliseconds(5);
+
+/// What connecting to a daemon that is not there, or is just going, says.
+bool is_absent(int error) { return error == ECONNREFUSED || error == ENOENT || error == ECONNRESET || error == EAGAIN; }
 
 }  // namespace
 
@@ -44,10 +51,9 @@ connection::connection() {
 }
 
 void connection::forget() {
+    session_.store(0, std::memory_order_release);
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
-    announcements_ = attach::region();
-    shards_ = 0;
 }
 
 result<void> connection::open() {
@@ -73,10 +79,28 @@ result<void> connection::open() {
     std::memcpy(&reply, &got->bytes[sizeof head], sizeof reply);
     auto memory = attach::region::open(got->take(0), reply.shards * sizeof(attach::announcements));
     if (!memory) return give_up(memory.error().code);
-    announcements_ = std::move(*memory);
-    shards_ = reply.shards;
-    session_.fetch_add(1, std::memory_order_release);
+    {
+        const std::lock_guard announcing(announce_lock_);
+        announcements_ = std::move(*memory);
+        shards_ = reply.shards;
+    }
+    incarnation_.store(reply.incarnation, std::memory_order_release);
+    session_.store(++sessions_, std::memory_order_release);
     return {};
+}
+
+result<void> connection::open_patiently() {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+        auto made = open();
+        if (made || !is_absent(made.error().code) || std::chrono::steady_clock::now() >= until) return made;
+        std::this_thread::sleep_for(pause);
+    }
+}
+
+void connection::expect(std::uint32_t incarnation) {
+    const std::lock_guard hold(lock_);
+    if (fd_ >= 0 && incarnation_.load() != incarnation) forget();
 }
 
 result<attach::message> connection::answer() {
@@ -95,8 +119,11 @@ result<attach::message> connection::answer() {
 
 result<attach::message> connection::exchange(attach::request_header question, std::span<const std::byte> body,
                                              std::span<const int> descriptors) {
-    if (fd_ < 0)
-        if (auto made = open(); !made) return fail(made.error().code);
+    if (fd_ < 0) {
+        // Whoever has a socket of the daemon's knows that there was one.
+        const bool known = sessions_ != 0 || question.what == attach::request::open;
+        if (auto made = known ? open_patiently() : open(); !made) return fail(made.error().code);
+    }
     question.length = static_cast<std::uint32_t>(body.size());
     auto sent = attach::send_message(fd_, attach::bytes_of(question), body, descriptors);
     if (!sent) {
@@ -146,13 +173,16 @@ void connection::settle() {
     if (fd_ >= 0) (void)exchange(h, {}, {});
 }
 
-void connection::announce(std::uint32_t shard, std::uint32_t number) {
+void connection::announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation) {
     const std::lock_guard hold(announce_lock_);
     if (shard >= shards_) return;
     auto& ring = announcements_.as<attach::announcements>()[shard];
     const std::uint32_t at = ring.written.load(std::memory_order_relaxed);
-    // The shard takes them in each of its turns.
-    while (at - ring.read.load(std::memory_order_acquire) >= attach::announcements::room) sched_yield();
+    // The shard takes them in each of its turns; the next daemon asks nobody for what the last one was told.
+    while (at - ring.read.load(std::memory_order_acquire) >= attach::announcements::room) {
+        if (incarnation.load(std::memory_order_acquire) != incarnation_.load(std::memory_order_relaxed)) return;
+        std::this_thread::yield();
+    }
     ring.sockets[at % attach::announcements::room].store(number, std::memory_order_relaxed);
     ring.written.store(at + 1, std::memory_order_release);
 }

@@ -15,7 +15,8 @@ public:
     static connection& instance();
 
     /// One question, one answer; any thread. Descriptors of the question stay the caller's. Errors: the daemon's, and
-    /// those of connecting: ECONNREFUSED, ENOENT, EACCES; EPROTO it speaks another version; ECONNRESET it went.
+    /// those of connecting: ECONNREFUSED, ENOENT, EACCES; EPROTO it speaks another version; ECONNRESET it went before
+    /// it answered. A daemon that has been there is waited for: it may be starting anew.
     result<attach::message> ask(attach::request_header question, std::span<const std::byte> body = {},
                                 std::span<const int> descriptors = {});
     /// What an answer with a socket's region gives.
@@ -29,13 +30,18 @@ public:
     /// What this process has closed is gone for everybody, if the daemon is there.
     void settle();
     /// Tells a shard that a socket (by its number in this session) has something to send.
-    void announce(std::uint32_t shard, std::uint32_t number);
-    /// Counts the sessions of this process: numbers of sockets hold for one of them.
+    void announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation);
+    /// Of the sessions that this process has had; numbers of sockets hold for one of them. 0: there is none now.
     std::uint32_t session() const { return session_.load(std::memory_order_acquire); }
+    /// Of the daemon of this session.
+    std::uint32_t incarnation() const { return incarnation_.load(std::memory_order_acquire); }
+    /// A session with any other daemon is over.
+    void expect(std::uint32_t incarnation);
 
 private:
     connection();
     result<void> open();
+    result<void> open_patiently();
     result<attach::message> exchange(attach::request_header question, std::span<const std::byte> body,
                                      std::span<const int> descriptors);
     result<attach::message> answer();
@@ -46,7 +52,8 @@ private:
     int fd_ = -1;
     attach::region announcements_;
     std::uint32_t shards_ = 0;
-    std::atomic<std::uint32_t> session_{0};
+    std::atomic<std::uint32_t> session_{0}, incarnation_{0};
+    std::uint32_t sessions_ = 0;  // so far
 };
 
 }  // namespace skua::client

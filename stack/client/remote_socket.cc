@@ -27,6 +27,8 @@ using attach::ring_reader;
 using attach::ring_writer;
 using attach::socket_page;
 
+constexpr int most_tries = 8;  // of a request, with daemons that go before they answer
+
 /// A lock that its holders share. Who died with it left a ring as it was before or after a record: nothing to mend.
 class shared_lock {
 public:
@@ -100,7 +102,10 @@ int remote_socket::own(int fd) {
 
 /// Makes the socket known to the session of this process: after a fork it is another.
 result<void> remote_socket::join(int fd) {
-    if (session_.load(std::memory_order_acquire) == connection::instance().session()) return {};
+    auto& with = connection::instance();
+    const std::uint32_t incarnation = page_->incarnation.load(std::memory_order_acquire);
+    if (session_.load(std::memory_order_acquire) == with.session() && with.incarnation() == incarnation) return {};
+    with.expect(incarnation);
     attach::request_header h;
     h.what = request::open;
     const auto got = connection::instance().ask_for_socket(h, std::span(&fd, 1));
@@ -113,22 +118,29 @@ result<void> remote_socket::join(int fd) {
 
 result<std::vector<std::byte>> remote_socket::call(int fd, request what, std::array<std::int32_t, 3> words,
                                                    std::span<const std::byte> body) {
-    if (auto known = join(fd); !known) return fail(known.error().code);
     attach::request_header h;
     h.what = what;
     h.socket = id_;
     std::copy(words.begin(), words.end(), h.words);
-    auto got = connection::instance().ask(h, body);
-    if (!got) return fail(got.error().code);
-    return std::move(got->bytes);
+    for (int tries = 1;; tries++) {
+        if (auto known = join(fd); !known) return fail(known.error().code);
+        auto got = connection::instance().ask(h, body);
+        if (got) return std::move(got->bytes);
+        const int why = got.error().code;
+        // The daemon that went may have bound it before it could say so.
+        if (what == request::bind && why == EINVAL && tries > 1) return std::vector<std::byte>();
+        if (why != ECONNRESET || tries == most_tries) return fail(why);
+    }
 }
 
 result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message) {
     const endpoint key = to.value_or(endpoint{});
     ticket& t = tickets_[(key.port ^ key.address.low_raw() >> 56) % tickets_.size()];
     {
-        const std::lock_guard hold(tickets_lock_);
-        if (t.valid && t.to == key && t.changes == page_->changes.load(std::memory_order_acquire)) return t.longest;
+        // Not waited for: a thread that is not in the child of a fork may have it.
+        const std::unique_lock hold(tickets_lock_, std::try_to_lock);
+        if (hold && t.valid && t.to == key && t.changes == page_->changes.load(std::memory_order_acquire))
+            return t.longest;
     }
     const auto name = to ? std::span(static_cast<const std::byte*>(message.msg_name), message.msg_namelen)
                          : std::span<const std::byte>();
@@ -137,8 +149,8 @@ result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endp
     attach::destination_reply reply;
     if (got->size() != sizeof reply) return fail(EPROTO);
     std::memcpy(&reply, got->data(), sizeof reply);
-    const std::lock_guard hold(tickets_lock_);
-    t = {key, reply.changes, reply.longest, true};
+    if (const std::unique_lock hold(tickets_lock_, std::try_to_lock); hold)
+        t = {key, reply.changes, reply.longest, true};
     return reply.longest;
 }
 
@@ -174,9 +186,20 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
         const auto room = wait(page_->tx_events, seen, page_->tx_sleepers, *until);
         if (!room) return fail(room.error().code);
     }
-    if (page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0)
-        connection::instance().announce(page_->home.load(std::memory_order_relaxed), number_.load());
+    announce(fd);
     return length;
+}
+
+void remote_socket::announce(int fd) {
+    auto& with = connection::instance();
+    for (int tries = 1; page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0 && tries <= most_tries;
+         tries++) {
+        with.announce(page_->home.load(std::memory_order_relaxed), number_.load(), page_->incarnation);
+        // What was told to a daemon that has gone, the next one does not know.
+        if (page_->incarnation.load(std::memory_order_seq_cst) == with.incarnation()) return;
+        page_->tx_announced.store(0, std::memory_order_seq_cst);
+        if (!join(fd)) return;
+    }
 }
 
 result<void> remote_socket::put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to) {

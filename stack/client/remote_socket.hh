@@ -66,6 +66,7 @@ private:
                       std::chrono::steady_clock::time_point until);
     bool has_room() const;
     void tell_when_room(int fd);
+    void announce(int fd);
     result<void> put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to);
     std::optional<std::size_t> take(msghdr& message, int flags);
     void quieten();
