@@ -13,6 +13,8 @@
 #include <thread>
 
 #include "base/own_descriptor.hh"
+#include "client/own_numbers.hh"
+#include "client/undisturbed.hh"
 
 namespace skua::client {
 
@@ -52,7 +54,10 @@ connection::connection() {
 
 void connection::forget() {
     session_.store(0, std::memory_order_release);
-    if (fd_ >= 0) close(fd_);
+    if (fd_ >= 0) {
+        own_numbers::remove(fd_);
+        close(fd_);
+    }
     fd_ = -1;
 }
 
@@ -63,6 +68,7 @@ result<void> connection::open() {
     std::strncpy(at.sun_path, path ? path : default_path, sizeof at.sun_path - 1);
     fd_ = out_of_the_way(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (fd_ < 0) return fail(errno);
+    own_numbers::add(fd_);
     const auto give_up = [&](int why) {
         forget();
         return fail(why);
@@ -135,12 +141,14 @@ result<attach::message> connection::exchange(attach::request_header question, st
 
 result<attach::message> connection::ask(attach::request_header question, std::span<const std::byte> body,
                                         std::span<const int> descriptors) {
+    const undisturbed calm;
     const std::lock_guard hold(lock_);
     return exchange(question, body, descriptors);
 }
 
 result<connection::socket_region> connection::ask_for_socket(const attach::request_header& question,
                                                              std::span<const int> descriptors) {
+    const undisturbed calm;
     const std::lock_guard hold(lock_);
     auto got = exchange(question, {}, descriptors);
     if (!got) return fail(got.error().code);
@@ -169,6 +177,7 @@ result<connection::socket_region> connection::ask_for_socket(const attach::reque
 void connection::settle() {
     attach::request_header h;
     h.what = attach::request::settle;
+    const undisturbed calm;
     const std::lock_guard hold(lock_);
     if (fd_ >= 0) (void)exchange(h, {}, {});
 }

@@ -31,6 +31,8 @@ public:
     void settle();
     /// Tells a shard that a socket (by its number in this session) has something to send.
     void announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation);
+    /// In a child that has a copy of this memory and came without fork(3)'s handlers.
+    void forked() { forget(); }
     /// Of the sessions that this process has had; numbers of sockets hold for one of them. 0: there is none now.
     std::uint32_t session() const { return session_.load(std::memory_order_acquire); }
     /// Of the daemon of this session.

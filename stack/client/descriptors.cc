@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::size_t most = 1 << 20;  // Linux: the largest RLIMIT_NOFILE without fs.nr_open
 std::array<std::atomic<slot*>, most> table;
+std::atomic<std::size_t> highest{0};  // number that was ever in the table
 std::mutex pool_lock;
 std::vector<slot*> pool;
 
@@ -34,13 +35,21 @@ slot* new_slot() {
     return s;
 }
 
+slot not_ours;  // stands in the table for a descriptor of which that is known
+
 /// True: it was the last.
 bool leave(slot* s) {
-    if (s->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+    if (s == &not_ours || s->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
     s->socket.reset();
     const std::lock_guard hold(pool_lock);
     pool.push_back(s);
     return true;
+}
+
+void has_been(int fd) {
+    const auto number = static_cast<std::size_t>(fd);
+    for (std::size_t seen = highest.load(); seen < number && !highest.compare_exchange_weak(seen, number);) {
+    }
 }
 
 bool in_table(int fd) { return fd >= 0 && static_cast<std::size_t>(fd) < most; }
@@ -73,6 +82,7 @@ descriptors::use descriptors::find(int fd) {
     for (;;) {
         slot* const s = table[static_cast<std::size_t>(fd)].load(std::memory_order_acquire);
         if (s == nullptr) return recognise(fd);
+        if (s == &not_ours) return {};
         std::uint32_t n = s->users.load(std::memory_order_relaxed);
         while (n != 0 && !s->users.compare_exchange_weak(n, n + 1, std::memory_order_acq_rel)) {
         }
@@ -83,7 +93,18 @@ descriptors::use descriptors::find(int fd) {
 }
 
 descriptors::use descriptors::recognise(int fd) {
-    if (!looks_like_ours(fd)) return {};
+    const int before = std::exchange(errno, 0);
+    const bool ours = looks_like_ours(fd);
+    const bool open = errno != EBADF;
+    errno = before;
+    if (!ours) {
+        slot* unknown = nullptr;
+        if (sees_all_ && open) {
+            table[static_cast<std::size_t>(fd)].compare_exchange_strong(unknown, &not_ours);
+            has_been(fd);
+        }
+        return {};
+    }
     attach::request_header h;
     h.what = attach::request::open;
     auto got = connection::instance().ask_for_socket(h, std::span(&fd, 1));
@@ -100,6 +121,7 @@ void descriptors::add(int fd, std::unique_ptr<remote_socket> s) {
     fresh->socket = std::move(s);
     fresh->users.store(1, std::memory_order_release);
     if (slot* const old = table[static_cast<std::size_t>(fd)].exchange(fresh, std::memory_order_acq_rel)) leave(old);
+    has_been(fd);
 }
 
 void descriptors::duplicated(int from, int to) {
@@ -107,12 +129,20 @@ void descriptors::duplicated(int from, int to) {
     use u = find(from);
     slot* const s = std::exchange(u.slot_, nullptr);  // this use becomes the descriptor's
     if (slot* const old = table[static_cast<std::size_t>(to)].exchange(s, std::memory_order_acq_rel)) leave(old);
+    has_been(to);
 }
 
 bool descriptors::remove(int fd) {
     if (!in_table(fd)) return false;
     slot* const old = table[static_cast<std::size_t>(fd)].exchange(nullptr, std::memory_order_acq_rel);
     return old != nullptr && leave(old);
+}
+
+bool descriptors::remove(unsigned first, unsigned last) {
+    bool any = false;
+    for (std::size_t fd = first; fd <= std::min<std::size_t>(last, highest.load()); fd++)
+        any |= remove(static_cast<int>(fd));
+    return any;
 }
 
 }  // namespace skua::client

@@ -35,12 +35,19 @@ public:
     void add(int fd, std::unique_ptr<remote_socket> s);
     /// `to` has become the same as `from`.
     void duplicated(int from, int to);
-    /// Before the kernel's close. True: it was one of ours, and the last that this process knows of its socket.
+    /// Before the kernel's close, and where a number comes into use unseen: what it is, is found out anew. True: it was
+    /// one of ours, and the last that this process knows of its socket.
     bool remove(int fd);
+    /// The same for all numbers of a range.
+    bool remove(unsigned first, unsigned last);
+    /// From now on it is told of each descriptor that comes or goes: those that are not ours are not asked about twice.
+    void sees_all() { sees_all_ = true; }
 
 private:
     descriptors() = default;
     use recognise(int fd);
+
+    bool sees_all_ = false;
 };
 
 }  // namespace skua::client

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "base/own_descriptor.hh"
+#include "client/own_numbers.hh"
 #include "socket/sockaddr.hh"
 #include "socket/truesize.hh"
 
@@ -63,6 +64,30 @@ clock::time_point end_of(std::int64_t nanoseconds) {
     return nanoseconds < 0 ? clock::time_point::max() : clock::now() + std::chrono::nanoseconds(nanoseconds);
 }
 
+/// Counts a sleeper while it lives, also of a thread that is cancelled.
+class counted_in {
+public:
+    explicit counted_in(std::atomic<std::uint32_t>& n) : n_(n) { n_.fetch_add(1, std::memory_order_seq_cst); }
+    ~counted_in() { n_.fetch_sub(1, std::memory_order_seq_cst); }
+    counted_in(const counted_in&) = delete;
+    counted_in& operator=(const counted_in&) = delete;
+
+private:
+    std::atomic<std::uint32_t>& n_;
+};
+
+/// Here a thread can be cancelled, as in a blocking call of libc, and at any instruction: nothing in this function may
+/// be to undo. Its callers' objects are. Returns what errno would be.
+[[gnu::noinline]] int sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t seen, const timespec* time) {
+    int before = PTHREAD_CANCEL_DEFERRED;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+    const long slept =
+        syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, seen, time, nullptr, 0);
+    const int why = slept == 0 ? 0 : errno;
+    pthread_setcanceltype(before, nullptr);
+    return why;
+}
+
 std::uint32_t scope_of(const ip_address& a, std::uint32_t ifindex) { return socket::needs_scope(a) ? ifindex : 0; }
 
 }  // namespace
@@ -84,7 +109,10 @@ remote_socket::remote_socket(ino_t inode, attach::region memory)
     : inode_(inode), region_(std::move(memory)), page_(region_.as<socket_page>()), id_(page_->id) {}
 
 remote_socket::~remote_socket() {
-    if (const int fd = own_.load(); fd >= 0) close(fd);
+    if (const int fd = own_.load(); fd >= 0) {
+        own_numbers::remove(fd);
+        close(fd);
+    }
 }
 
 /// Made when first needed: most descriptors are waited on by their own number, or not at all. The caller's where there
@@ -95,7 +123,10 @@ int remote_socket::own(int fd) {
     if (made < 0) return fd;
     int none = -1;
     // Another thread may have closed the number, and something else may be there now.
-    if (inode_of(made) == inode_ && own_.compare_exchange_strong(none, made)) return made;
+    if (inode_of(made) == inode_ && own_.compare_exchange_strong(none, made)) {
+        own_numbers::add(made);
+        return made;
+    }
     close(made);
     return none >= 0 ? none : fd;
 }
@@ -306,20 +337,16 @@ std::size_t remote_socket::unsent() const {
 /// Sleeps until the daemon counts an event on from `seen`. Errors: EAGAIN the time is over; EINTR.
 result<void> remote_socket::wait(std::atomic<std::uint32_t>& event, std::uint32_t seen,
                                  std::atomic<std::uint32_t>& sleepers, clock::time_point until) {
-    sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const counted_in here(sleepers);
     const bool receiving = &event == &page_->rx_events;
     // What came between the look and the count is not told by an event.
     const bool already = receiving ? readable() || page_->error.load() != 0 : has_room();
-    int why = 0;
-    if (!already) {
-        const auto left = std::max<clock::duration>(until - clock::now(), clock::duration(0)).count();
-        const timespec time{left / 1'000'000'000, left % 1'000'000'000};
-        if (syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&event), FUTEX_WAIT, seen,
-                    until == clock::time_point::max() ? nullptr : &time, nullptr, 0) != 0)
-            why = errno == ETIMEDOUT ? EAGAIN : errno == EINTR ? EINTR : 0;
-    }
-    sleepers.fetch_sub(1, std::memory_order_seq_cst);
-    if (why != 0) return fail(why);
+    if (already) return {};
+    const auto left = std::max<clock::duration>(until - clock::now(), clock::duration(0)).count();
+    const timespec time{left / 1'000'000'000, left % 1'000'000'000};
+    const int why = sleep_on(event, seen, until == clock::time_point::max() ? nullptr : &time);
+    if (why == ETIMEDOUT) return fail(EAGAIN);
+    if (why == EINTR) return fail(EINTR);
     return {};
 }
 
@@ -372,6 +399,8 @@ short remote_socket::translate(short found, short asked) {
     constexpr short reading = POLLIN | POLLRDNORM;
     const bool error = page_->error.load(std::memory_order_seq_cst) != 0;
     const bool ended = (page_->shutdown.load() & socket_page::shut_receive) != 0;
+    // As datagram_poll; the descriptor may show it a little later.
+    if (ended) found |= static_cast<short>(reading | POLLRDHUP);
     if (found & POLLPRI && !error)
         if (const int fd = own_.load(); fd >= 0) {
             char token;

@@ -1,4 +1,6 @@
-// The kernel's side of the POSIX tests: nothing is to be started.
+// The kernel's side of the POSIX tests, and that of the preload: nothing is to be started.
+#include <cstdlib>
+
 #include "posix/posix.hh"
 
 namespace skua::test {

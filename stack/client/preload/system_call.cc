@@ -1,0 +1,139 @@
+// syscall(2) by number: the calls that the preload knows go the way of their functions.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <cstdarg>
+#include <optional>
+
+#include "client/answer.hh"
+#include "client/connection.hh"
+#include "client/preload/next.hh"
+
+namespace {
+
+using namespace skua::client;
+using words = std::array<long, 6>;
+
+template <class T>
+T as(long word) {
+    if constexpr (std::is_pointer_v<T>) return reinterpret_cast<T>(word);
+    else return static_cast<T>(word);
+}
+
+/// A function's arguments from words.
+template <class Result, class... Parameters>
+long with(Result (*function)(Parameters...), const words& w) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return static_cast<long>(function(as<Parameters>(w[I])...));
+    }(std::index_sequence_for<Parameters...>());
+}
+template <class Result, class... Parameters>
+long with(Result (*function)(Parameters...) noexcept, const words& w) {
+    return with(static_cast<Result (*)(Parameters...)>(function), w);
+}
+
+/// The kernel's pselect6 has a pointer to the mask and its size.
+struct mask_and_size {
+    const sigset_t* mask;
+    std::size_t size;
+};
+
+std::optional<long> on_sockets(long number, const words& w) {
+    switch (number) {
+        case SYS_socket: return with(socket, w);
+        case SYS_bind: return with(bind, w);
+        case SYS_connect: return with(connect, w);
+        case SYS_listen: return with(listen, w);
+        case SYS_accept: return with(accept, w);
+        case SYS_accept4: return with(accept4, w);
+        case SYS_getsockname: return with(getsockname, w);
+        case SYS_getpeername: return with(getpeername, w);
+        case SYS_getsockopt: return with(getsockopt, w);
+        case SYS_setsockopt: return with(setsockopt, w);
+        case SYS_shutdown: return with(shutdown, w);
+        case SYS_sendto: return with(sendto, w);
+        case SYS_sendmsg: return with(sendmsg, w);
+        case SYS_sendmmsg: return with(sendmmsg, w);
+        case SYS_recvfrom: return with(recvfrom, w);
+        case SYS_recvmsg: return with(recvmsg, w);
+        case SYS_recvmmsg: return with(recvmmsg, w);
+        case SYS_read: return with(read, w);
+        case SYS_readv: return with(readv, w);
+        case SYS_write: return with(write, w);
+        case SYS_writev: return with(writev, w);
+        case SYS_sendfile: return with(sendfile64, w);
+        case SYS_splice: return with(splice, w);
+        default: return {};
+    }
+}
+
+std::optional<long> on_descriptors(long number, const words& w) {
+    switch (number) {
+        case SYS_close: return with(close, w);
+        case SYS_close_range: return with(close_range, w);
+        case SYS_dup: return with(dup, w);
+        case SYS_dup3: return with(dup3, w);
+        case SYS_fcntl: return fcntl(as<int>(w[0]), as<int>(w[1]), w[2]);
+        case SYS_ioctl: return ioctl(as<int>(w[0]), as<unsigned long>(w[1]), as<void*>(w[2]));
+#ifdef SYS_dup2
+        case SYS_dup2: return with(dup2, w);
+#endif
+#ifdef SYS_fork
+        case SYS_fork: return with(fork, w);
+        case SYS_vfork: return with(fork, w);
+#endif
+        // libuv adds descriptors to epoll by a ring, which nothing but the kernel sees; without rings it falls back.
+        case SYS_io_uring_setup: return failed(ENOSYS);
+        default: return {};
+    }
+}
+
+std::optional<long> on_waiting(long number, const words& w) {
+    switch (number) {
+        case SYS_ppoll: return ppoll(as<pollfd*>(w[0]), as<nfds_t>(w[1]), as<timespec*>(w[2]), as<sigset_t*>(w[3]));
+        case SYS_pselect6: {
+            const auto* const m = as<mask_and_size*>(w[5]);
+            return pselect(as<int>(w[0]), as<fd_set*>(w[1]), as<fd_set*>(w[2]), as<fd_set*>(w[3]), as<timespec*>(w[4]),
+                           m != nullptr ? m->mask : nullptr);
+        }
+        case SYS_epoll_ctl: return with(epoll_ctl, w);
+        case SYS_epoll_pwait: return with(epoll_pwait, w);
+        case SYS_epoll_pwait2: return with(epoll_pwait2, w);
+#ifdef SYS_poll
+        case SYS_poll: return with(poll, w);
+        case SYS_select: return with(select, w);
+        case SYS_epoll_wait: return with(epoll_wait, w);
+#endif
+        default: return {};
+    }
+}
+
+/// In a child that has memory of its own the session is its parent's still.
+bool copies_memory(long number, const words& w) {
+    if (number == SYS_clone) return (w[0] & CLONE_VM) == 0;
+    return number == SYS_clone3 && w[0] != 0 && (*as<const std::uint64_t*>(w[0]) & CLONE_VM) == 0;
+}
+
+}  // namespace
+
+#pragma GCC visibility push(default)
+
+extern "C" long syscall(long number, ...) noexcept(noexcept(::syscall(0L))) {
+    va_list more;
+    va_start(more, number);
+    words w;
+    for (long& each : w) each = va_arg(more, long);
+    va_end(more);
+    if (const auto done = on_sockets(number, w)) return *done;
+    if (const auto done = on_descriptors(number, w)) return *done;
+    if (const auto done = on_waiting(number, w)) return *done;
+    const long done = next::syscall(number, w[0], w[1], w[2], w[3], w[4], w[5]);
+    if (done == 0 && copies_memory(number, w)) connection::instance().forked();
+    return done;
+}
+
+#pragma GCC visibility pop
