@@ -268,7 +268,11 @@ pcb* group::receiver(const lookup_key& key) const {
         const member_table* const among = homes ? homes->at(key.shard) : &members;
         pcb* const p = among ? s->choose(*among, key) : nullptr;
         if (p != nullptr) return p;
-        fallbacks_.fetch_add(1, std::memory_order_relaxed);
+        pcb* const instead = members.pick(key.hash);
+        // Another shard's member is found once more there; who only asks is nobody.
+        if (instead != nullptr && key.looks_on == instead->home_shard.load(std::memory_order_relaxed))
+            fallbacks_.fetch_add(1, std::memory_order_relaxed);
+        return instead;
     }
     return members.pick(key.hash);
 }

@@ -195,7 +195,8 @@ public:
     pcb* receiver(const lookup_key& key) const;
     /// Before receiver(), of a burst.
     void prefetch(std::span<const lookup_key> keys) const;
-    /// Packets that the selector had no answer for; the buckets chose.
+    /// Packets that the selector had no answer for; the buckets chose. Counted where they are delivered
+    /// (lookup_key::looks_on).
     std::uint64_t fallbacks() const { return fallbacks_.load(std::memory_order_relaxed); }
     /// Those that score best for a packet on this shard: the members that asked for it (SO_INCOMING_CPU), or all.
     const member_table& best_for(std::uint16_t shard) const {

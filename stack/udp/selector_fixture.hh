@@ -34,6 +34,7 @@ protected:
         lookup_key k = packet_to("198.18.0.1", test_port, hash);
         k.packet = datagram.get();
         k.payload = 28;
+        k.looks_on = 0;
         return k;
     }
     /// A datagram with 28 bytes of headers and this payload.
