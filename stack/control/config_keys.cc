@@ -197,8 +197,9 @@ const std::vector<key<port_config>>& keys<port_config>() {
         value("checksum_offloads", &port_config::checksum_offloads, boolean(), "",
               "Use what the device can check and fill in. False: all checksums in software."),
         value("flow_rules", &port_config::flow_rules, integer<u32>(0, 1 << 16), "rules",
-              "Of rte_flow at most, for connected sockets: the flow comes to the queue of its socket's shard. Tried on "
-              "devices with several queues; what a device refuses is done in software."),
+              "Of rte_flow at most. A connected socket's flow, or all that comes to a port that one socket alone has "
+              "bound by number, comes to the queue of the socket's shard. Tried on devices with several queues; what a "
+              "device refuses is done in software."),
         value("dad", &port_config::dad, boolean(), "",
               "Look for other owners of our addresses before using them (RFC 4862, RFC 5227)."),
         list("addresses", &port_config::addresses, prefix(), "addresses with prefix lengths (\"198.18.0.1/24\")",

@@ -36,19 +36,34 @@ void tell_offloads(explanation& e, const port::port& p) {
     }
 }
 
-void tell_arrival(explanation& e, const stack& s, const port::port* p) {
-    if (p == nullptr) {
+/// A rule for the UDP port goes before the table.
+void tell_port_rule(explanation& e, const flow_offload::port_rule& rule) {
+    if (rule.queue) {
+        e.queue = e.shard = *rule.queue;
+        e.hardware.push_back(
+            fmt::format("rte_flow: all that comes to port {}, to queue {}", e.flow.local_port, e.queue));
+    } else if (rule.asked_for) {
+        e.software.push_back(fmt::format("no rte_flow rule for port {}: the budget is used up, or the device refused",
+                                         e.flow.local_port));
+    }
+}
+
+/// `place`: of the port among the stack's.
+void tell_arrival(explanation& e, const stack& s, std::size_t place) {
+    if (place == s.ports().size()) {
         e.hash = s.flow_hash()(e.flow);
         e.queue = e.shard = static_cast<std::uint16_t>(e.hash % s.shard_count());
         e.software.emplace_back("queue and shard are the application's choice (library mode); here as if by hash");
         return;
     }
+    const port::port* const p = s.ports()[place].get();
     e.hash = p->hash()(e.flow);
     e.reta_size = p->reta().size();
     if (e.reta_size != 0) e.reta_entry = static_cast<std::uint32_t>(e.hash % e.reta_size);
     e.queue = e.shard = p->queue_of(e.hash);
     if (p->rx_queues() > 1 && !p->spreads(e.flow.local.family()))
         e.software.emplace_back("how the device spreads flows over its queues is not known: the queue is a guess");
+    tell_port_rule(e, s.offload().rule_for(place, e.flow.local.family(), e.flow.local_port));
     tell_offloads(e, *p);
 }
 
@@ -73,7 +88,7 @@ tl::expected<explanation, std::string> explain(const stack& s, const flow_key& f
     e.flow = flow;
     e.port = in->name;
     const auto device = std::ranges::find_if(s.ports(), [&](const auto& p) { return p->id() == in->port; });
-    tell_arrival(e, s, device == s.ports().end() ? nullptr : device->get());
+    tell_arrival(e, s, static_cast<std::size_t>(device - s.ports().begin()));
     if (!map.is_local(flow.local)) e.software.emplace_back("the address is none of ours: it would be dropped");
 
     udp::lookup_key key{flow, e.hash, in->index, e.shard};

@@ -68,10 +68,14 @@ tl::expected<std::unique_ptr<stack>, std::string> stack::make(const config& c, d
     std::unique_ptr<stack> s(new stack(c, std::move(around)));
     if (auto ok = s->make_pools(); !ok) return failed(ok.error());
     if (auto ok = s->make_network(how); !ok) return failed(ok.error());
-    s->offload_ = std::make_unique<flow_offload>(s->rcu_, s->ports_, c.ports);
+    s->offload_ = std::make_unique<flow_offload>(s->rcu_, s->ports_, c.ports, s->around_.spread.rules);
+    if (s->offload_->takes_ports())
+        s->tables_.watch_ports(
+            [&o = *s->offload_](std::uint16_t port, ip_family f, udp::pcb* alone) { o.port_changed(port, f, alone); });
     s->make_shards(how);
-    s->steering_ = std::make_unique<control::steering>(c.stack.steering, s->ports_, s->shards_, s->mailboxes_,
-                                                       s->tables_, [&o = *s->offload_](udp::pcb& p) { o.rehomed(p); });
+    s->steering_ =
+        std::make_unique<control::steering>(c.stack.steering, s->ports_, s->shards_, s->mailboxes_, s->tables_,
+                                            [&o = *s->offload_](udp::pcb& p) { return o.rehomed(p); });
     s->steering_->align();
     return s;
 }

@@ -49,6 +49,8 @@ struct surroundings {
     struct spreader {
         std::size_t entries = 0;  // 0: the devices
         std::function<result<void>(std::uint16_t port, std::span<const std::uint16_t> table)> move;
+        /// Who takes the rules of a port instead of its device; empty: the devices.
+        flow_offload::taker_of rules;
     };
     spreader spread;
 };

@@ -142,6 +142,9 @@ std::vector<port_report> stack_telemetry::ports() {
             r.rx_no_mbuf = s->rx_no_mbuf;
             r.errors = s->rx_errors + s->tx_errors + s->tx_refused;
         }
+        const auto rules = stack_.offload().counted(all.size());
+        r.rules = rules.installed;
+        r.rules_refused = rules.refused;
         all.push_back(r);
     }
     return all;

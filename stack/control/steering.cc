@@ -27,7 +27,7 @@ bool same_key(const port::port& a, const port::port& b) {
 
 steering::steering(steering_rule rule, const std::vector<std::unique_ptr<port::port>>& ports,
                    const std::vector<std::unique_ptr<shard::shard>>& shards, shard::exchange& mailboxes,
-                   udp::tables& tables, std::function<void(udp::pcb&)> rehomed)
+                   udp::tables& tables, rehomed_call rehomed)
     : rule_(rule),
       ports_(ports),
       shards_(shards),
@@ -96,6 +96,7 @@ result<void> steering::begin(std::vector<std::uint32_t> weights) {
     if (!obstacle().empty()) return fail(ENOTSUP);
     wanted_ = std::move(weights);
     port_ = 0;
+    settled_ = false;
     next_port();
     return {};
 }
@@ -130,18 +131,14 @@ void steering::next_port() {
     for (; port_ < ports_.size(); port_++) {
         const auto now = ports_[port_]->reta();
         table_ = port::respread(now, wanted_);
-        gainers_.clear();
-        losers_.clear();
+        std::vector<unsigned> gainers, losers;
         for (std::size_t i = 0; i < now.size(); i++) {
             if (now[i] == table_[i]) continue;
-            gainers_.push_back(table_[i]);
-            losers_.push_back(now[i]);
+            gainers.push_back(table_[i]);
+            losers.push_back(now[i]);
         }
-        for (auto* of : {&gainers_, &losers_}) {
-            std::ranges::sort(*of);
-            of->erase(std::unique(of->begin(), of->end()), of->end());
-        }
-        if (gainers_.empty()) continue;
+        if (gainers.empty()) continue;
+        set_movers(std::move(gainers), std::move(losers));
         set(gainers_, shard::intake::held);
         phase_ = phase::holding;
         return;
@@ -149,6 +146,15 @@ void steering::next_port() {
     set(everyone(), shard::intake::held);
     phase_ = phase::quieting;
     note_turns();
+}
+
+void steering::set_movers(std::vector<unsigned> gainers, std::vector<unsigned> losers) {
+    for (auto* of : {&gainers, &losers}) {
+        std::ranges::sort(*of);
+        of->erase(std::unique(of->begin(), of->end()), of->end());
+    }
+    gainers_ = std::move(gainers);
+    losers_ = std::move(losers);
 }
 
 void steering::change_table(time_point now) {
@@ -190,6 +196,10 @@ bool steering::advance(time_point now) {
             // What was taken out of a ring has arrived when the turn is over.
             if (turns_.empty() && marks_passed()) note_turns();
             if (turns_.empty() || !turned()) break;
+            if (settled_) {
+                conclude();
+                break;
+            }
             set(gainers_, shard::intake::open);
             set(losers_, shard::intake::open);
             port_++;
@@ -198,19 +208,31 @@ bool steering::advance(time_point now) {
         case phase::quieting:
             if (!reached(everyone())) break;
             if (!mailboxes_.quiet()) note_turns();
-            else if (turned()) settle();
+            else if (turned()) settle(now);
             break;
     }
     return phase_ == phase::idle;
 }
 
-void steering::settle() {
+void steering::settle(time_point now) {
     weights_ = wanted_;
     note_active();
     std::vector<std::uint16_t> homes;
     for (unsigned i = 0; i < active(); i++) homes.push_back(nth_active(i));
-    tables_.rehome_all(homes, rehomed_);
+    std::vector<unsigned> left;
+    tables_.rehome_all(homes, [&](udp::pcb& p) {
+        const auto before = rehomed_ ? rehomed_(p) : std::nullopt;
+        if (before) left.push_back(*before);
+    });
     align();
+    if (left.empty()) return conclude();
+    settled_ = true;
+    set_movers({}, std::move(left));
+    changed_at_ = now;
+    phase_ = phase::waiting;
+}
+
+void steering::conclude() {
     for (std::size_t i = 0; i < shards_.size(); i++) shards_[i]->set_resting(weights_[i] == 0);
     finish({});
 }

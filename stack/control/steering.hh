@@ -5,7 +5,9 @@
 //      came. The table is changed. Shards that lost entries take what their queues still hold, and what they hand to
 //      others is waited for. Then the held ones go on, with what they kept first;
 //   2. all shards are held, until no packet is on its way between two of them. Sockets get their new homes and groups
-//      their new buckets, and all go on.
+//      their new buckets;
+//   3. where rte_flow rules brought packets to a home that is left, they go to the new one now. So, as in step 1, the
+//      old homes take what their queues still hold and hand it on, before all go on.
 // Fragmented datagrams are not part of the promise: NICs themselves let them be overtaken.
 #pragma once
 
@@ -13,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,9 +33,12 @@ namespace skua::control {
 /// Everything but active() by one thread at a time.
 class steering {
 public:
+    /// Hears of each socket that moves, under the tables' lock; gives the shard to which rules brought its packets.
+    using rehomed_call = std::function<std::optional<std::uint16_t>(udp::pcb&)>;
+
     steering(steering_rule rule, const std::vector<std::unique_ptr<port::port>>& ports,
              const std::vector<std::unique_ptr<shard::shard>>& shards, shard::exchange& mailboxes, udp::tables& tables,
-             std::function<void(udp::pcb&)> rehomed = {});
+             rehomed_call rehomed = {});
 
     /// Begins to give each shard `weights[i]` parts of the flows; 0: none, its sockets move to others and it rests.
     /// Errors: EINVAL as many weights as shards are needed, one of them not 0; EBUSY a move is under way; ENOTSUP see
@@ -75,7 +81,9 @@ private:
     void change_table(time_point now);
     void mark_rings();
     bool marks_passed() const;
-    void settle();
+    void set_movers(std::vector<unsigned> gainers, std::vector<unsigned> losers);
+    void settle(time_point now);
+    void conclude();
     void finish(result<void> how);
     std::vector<unsigned> everyone() const;
     void note_active();
@@ -85,7 +93,7 @@ private:
     const std::vector<std::unique_ptr<shard::shard>>& shards_;
     shard::exchange& mailboxes_;
     udp::tables& tables_;
-    const std::function<void(udp::pcb&)> rehomed_;  // hears of each socket that moves, under the tables' lock
+    const rehomed_call rehomed_;
 
     std::vector<std::uint32_t> weights_;  // of the last move
     std::vector<std::uint32_t> wanted_;   // of the one under way
@@ -95,6 +103,7 @@ private:
     result<void> outcome_;
     std::string not_aligned_;
     std::size_t port_ = 0;  // its place, in step 1
+    bool settled_ = false;  // step 3
     std::vector<std::uint16_t> table_;
     std::vector<unsigned> gainers_;
     std::vector<unsigned> losers_;

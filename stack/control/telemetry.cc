@@ -79,7 +79,7 @@ void fill(dictionary& d, const port_report& p) {
         .add("tx_bytes", p.tx_bytes)
         .add("rx_missed", p.rx_missed)
         .add("rx_no_mbuf", p.rx_no_mbuf);
-    d.add("errors", p.errors);
+    d.add("errors", p.errors).add("rules", p.rules).add("rules_refused", p.rules_refused);
 }
 
 void fill(dictionary& d, const interface_report& i) {

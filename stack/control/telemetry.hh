@@ -79,6 +79,8 @@ struct port_report {
     std::uint64_t tx_bytes = 0;
     std::uint64_t rx_missed = 0;
     std::uint64_t rx_no_mbuf = 0;
+    std::uint64_t rules = 0;          // of rte_flow, installed
+    std::uint64_t rules_refused = 0;  // for want of room, or by the device: done in software
     std::uint64_t errors = 0;
 };
 

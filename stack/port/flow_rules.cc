@@ -69,7 +69,24 @@ void flow_rules::match::write(parts& p) const {
 
 namespace {
 
-constexpr rte_flow_attr incoming{.ingress = 1};
+class port_rule_taker final : public rule_taker {
+public:
+    explicit port_rule_taker(std::uint16_t id) : id_(id) {}
+    int validate(const rte_flow_item* pattern, const rte_flow_action* actions, rte_flow_error& why_not) override {
+        return rte_flow_validate(id_, &incoming, pattern, actions, &why_not);
+    }
+    rte_flow* create(const rte_flow_item* pattern, const rte_flow_action* actions, rte_flow_error& why_not) override {
+        return rte_flow_create(id_, &incoming, pattern, actions, &why_not);
+    }
+    void destroy(rte_flow* made) override {
+        rte_flow_error ignored{};
+        rte_flow_destroy(id_, made, &ignored);
+    }
+
+private:
+    static constexpr rte_flow_attr incoming{.ingress = 1};
+    const std::uint16_t id_;
+};
 
 std::string words_of(const rte_flow_error& e, int code) {
     return e.message ? std::string(e.message) : std::string(rte_strerror(code < 0 ? -code : code));
@@ -82,20 +99,23 @@ bool flow_rules::try_out(const match& m, std::string& why) {
     match::parts p;
     m.write(p);
     rte_flow_error e{};
-    if (const int no = rte_flow_validate(port_, &incoming, p.pattern.data(), p.actions.data(), &e); no != 0) {
+    if (const int no = device_->validate(p.pattern.data(), p.actions.data(), e); no != 0) {
         why = words_of(e, no);
         return false;
     }
-    rte_flow* const made = rte_flow_create(port_, &incoming, p.pattern.data(), p.actions.data(), &e);
+    rte_flow* const made = device_->create(p.pattern.data(), p.actions.data(), e);
     if (made == nullptr) {
         why = words_of(e, rte_errno);
         return false;
     }
-    rte_flow_destroy(port_, made, &e);
+    device_->destroy(made);
     return true;
 }
 
-flow_rules::flow_rules(std::uint16_t port, std::size_t budget) : port_(port), budget_(budget) {
+std::unique_ptr<rule_taker> rule_taker::of_port(std::uint16_t id) { return std::make_unique<port_rule_taker>(id); }
+
+flow_rules::flow_rules(std::unique_ptr<rule_taker> device, std::size_t budget)
+    : device_(std::move(device)), budget_(budget) {
     if (budget == 0) {
         why_no_flows_ = why_no_ports_ = why_no_marks_ = "not asked for";
         return;
@@ -112,8 +132,7 @@ flow_rules::flow_rules(std::uint16_t port, std::size_t budget) : port_(port), bu
 }
 
 flow_rules::~flow_rules() {
-    rte_flow_error e{};
-    for (const auto& [number, made] : rules_) rte_flow_destroy(port_, made, &e);
+    for (const auto& [number, made] : rules_) device_->destroy(made);
 }
 
 result<flow_rules::rule> flow_rules::install(const match& m) {
@@ -124,7 +143,7 @@ result<flow_rules::rule> flow_rules::install(const match& m) {
     match::parts p;
     m.write(p);
     rte_flow_error e{};
-    rte_flow* const made = rte_flow_create(port_, &incoming, p.pattern.data(), p.actions.data(), &e);
+    rte_flow* const made = device_->create(p.pattern.data(), p.actions.data(), e);
     if (made == nullptr) {
         refused_++;
         const int code = rte_errno;
@@ -152,8 +171,7 @@ result<flow_rules::rule> flow_rules::add_port(ip_family family, std::uint16_t lo
 void flow_rules::remove(rule r) {
     const auto at = rules_.find(r);
     if (at == rules_.end()) return;
-    rte_flow_error e{};
-    rte_flow_destroy(port_, at->second, &e);
+    device_->destroy(at->second);
     rules_.erase(at);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,18 @@
 
 namespace skua::port {
 
+/// Who takes rules: a DPDK port, or whoever stands in front of it. As rte_flow_validate, _create and _destroy, for
+/// what comes in.
+class rule_taker {
+public:
+    virtual ~rule_taker() = default;
+    virtual int validate(const rte_flow_item* pattern, const rte_flow_action* actions, rte_flow_error& why_not) = 0;
+    virtual rte_flow* create(const rte_flow_item* pattern, const rte_flow_action* actions, rte_flow_error& why_not) = 0;
+    virtual void destroy(rte_flow* made) = 0;
+
+    static std::unique_ptr<rule_taker> of_port(std::uint16_t id);
+};
+
 /// Every rule is tried on the device itself, which may refuse any: whoever adds one can do without. One caller at a
 /// time. The port must have been started, and outlive it.
 class flow_rules {
@@ -22,7 +35,8 @@ public:
     using rule = std::uint32_t;  // never 0
 
     /// Tries on the device what it takes: see capabilities().
-    flow_rules(std::uint16_t port, std::size_t budget);
+    flow_rules(std::unique_ptr<rule_taker> device, std::size_t budget);
+    flow_rules(std::uint16_t port, std::size_t budget) : flow_rules(rule_taker::of_port(port), budget) {}
     ~flow_rules();
     flow_rules(const flow_rules&) = delete;
     flow_rules& operator=(const flow_rules&) = delete;
@@ -50,7 +64,7 @@ private:
     bool try_out(const match& m, std::string& why);
     result<rule> install(const match& m);
 
-    const std::uint16_t port_;
+    const std::unique_ptr<rule_taker> device_;
     const std::size_t budget_;
     bool takes_flows_ = false;
     bool takes_ports_ = false;

@@ -1,6 +1,8 @@
 // Bind rules by the facts measured on Linux (the numbers are those of the list of measured behaviours).
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "udp/tables_fixture.hh"
 
 namespace skua::udp {
@@ -108,6 +110,57 @@ TEST_F(bind, notes_what_was_named) {
     EXPECT_NE(s.local.port, 0);
     auto& mapped = bound_v6("0.0.0.0", {}, test_port + 1);
     EXPECT_TRUE(mapped.address_bound);
+}
+
+// ---- who is alone on a port ----
+
+TEST_F(bind, the_watch_hears_who_is_alone_on_a_port) {
+    std::map<ip_family, pcb*> alone;
+    table.watch_ports([&](std::uint16_t port, ip_family f, pcb* one) {
+        EXPECT_EQ(port, test_port);
+        alone[f] = one;
+    });
+    const auto v4 = [&] { return alone.at(ip_family::v4); };
+    const auto v6 = [&] { return alone.at(ip_family::v6); };
+    auto& first = bound("10.0.0.1", {.reuse_port = true});
+    EXPECT_EQ(v4(), &first);
+    EXPECT_EQ(v6(), nullptr);
+    auto& second = bound("10.0.0.1", {.reuse_port = true});
+    EXPECT_EQ(v4(), nullptr);
+    table.unbind(first);
+    EXPECT_EQ(v4(), &second);
+    connect(second, "10.0.0.1");
+    EXPECT_EQ(v4(), nullptr) << "it has a peer";
+    table.disconnect(second);
+    EXPECT_EQ(v4(), &second);
+    ASSERT_TRUE(table.connect(second, addr("10.0.0.1"), {addr("10.0.0.9"), 0, 0}));
+    EXPECT_EQ(v4(), nullptr) << "half a peer";
+    table.disconnect(second);
+    // Of each family by itself; a dual-stack socket is of both, a mapped address IPv4's.
+    auto& six = bound_v6("::", {.v6_only = true});
+    EXPECT_EQ(v4(), &second);
+    EXPECT_EQ(v6(), &six);
+    table.unbind(six);
+    table.unbind(second);
+    EXPECT_EQ(v6(), nullptr);
+    auto& both = bound_v6("::", {.reuse_address = true});
+    EXPECT_EQ(v4(), &both);
+    EXPECT_EQ(v6(), &both);
+    auto& mapped = bound_v6("10.0.0.2", {.reuse_address = true});
+    EXPECT_EQ(v4(), nullptr);
+    EXPECT_EQ(v6(), &both);
+    table.unbind(both);
+    EXPECT_EQ(v4(), &mapped);
+    EXPECT_EQ(v6(), nullptr);
+    {
+        const auto hold = table.lock();
+        mapped.device = 5;
+    }
+    table.refresh(mapped);
+    EXPECT_EQ(v4(), &mapped);
+    table.unbind(mapped);
+    EXPECT_EQ(v4(), nullptr);
+    table.watch_ports({});
 }
 
 TEST_F(bind, unbind_frees_the_port) {

@@ -12,7 +12,7 @@
 // takes out the old; a walk between two tables or two buckets could still miss both, so a lookup during which something
 // was taken out of the port looks again.
 //
-// Memory for each socket besides the pcb (memory_test.cc): 198 bytes if connected to one port with many others, 503
+// Memory for each socket besides the pcb (memory_test.cc): 198 bytes if connected to one port with many others, 535
 // alone on its port, 451 alone on its address of a port, 582 as member of a large group; a group of two takes 6,600 for
 // its 512 buckets and the writers' notes of them. Before the first: 4 MiB for the slots of the ports, 512 KiB for the
 // writers' view of them, 64 KiB for the buckets of 1,024 expected sockets.

@@ -46,16 +46,33 @@ void port_bindings::add(pcb& p, const bind_facts& facts) {
     if (at == sets.end()) at = sets.insert(at, std::make_unique<bind_set>(facts));
     (*at)->members.emplace(p.bound->bound_at, &p);
     p.bound->set = at->get();
+    count_taker(p, facts, 1);
 }
 
 void port_bindings::remove(pcb& p) {
     bind_set& s = *p.bound->set;
     p.bound->set = nullptr;
+    count_taker(p, s.facts, ~std::size_t(0));
     s.members.erase(p.bound->bound_at);
     if (!s.members.empty()) return;
     const auto at = by_address_.find(s.facts.address);
     std::erase_if(at->second.sets, [&](const auto& each) { return each.get() == &s; });
     if (at->second.empty()) by_address_.erase(at);
+}
+
+pcb* port_bindings::only(ip_family f) const {
+    const takers& all = f == ip_family::v4 ? v4_ : v6_;
+    return all.count == 1 ? reinterpret_cast<pcb*>(all.combined) : nullptr;
+}
+
+void port_bindings::count_taker(const pcb& p, const bind_facts& facts, std::size_t by) {
+    const auto note = [&](takers& all) {
+        all.count += by;
+        all.combined ^= reinterpret_cast<std::uintptr_t>(&p);
+    };
+    const bool both = facts.address == ip_address::v6_any() && !facts.v6_only;
+    if (both || facts.address.is_v4()) note(v4_);
+    if (!facts.address.is_v4()) note(v6_);
 }
 
 placed_group* port_bindings::find_group(const bind_facts& facts) {

@@ -39,7 +39,7 @@ struct binding {
     place_order placed_at = 0;     // decides between equal scores; anew when connect() or its end changes the address
     place_order connected_at = 0;  // decides between sockets with one peer
     bind_set* set = nullptr;
-    bool with_option = false;  // it had SO_REUSEPORT when it was bound
+    bool with_option = false;    // it had SO_REUSEPORT when it was bound
     candidate* entry = nullptr;  // nullptr: the group's stands for it
 };
 
@@ -54,6 +54,8 @@ public:
     void add(pcb& p, const bind_facts& facts);
     void remove(pcb& p);
     bool empty() const { return by_address_.empty(); }
+    /// The only socket that takes packets of the family, or nullptr: there is none, or several.
+    pcb* only(ip_family f) const;
 
     /// The group that a socket of these facts belongs to, or nullptr.
     placed_group* find_group(const bind_facts& facts);
@@ -72,7 +74,16 @@ private:
     template <class Visit>
     void for_each_near(const ip_address& a, Visit&& visit) const;
 
+    /// Sockets that take packets of one family: their number, and their addresses in memory combined by XOR, which is
+    /// the address of the last one when one is left.
+    struct takers {
+        std::size_t count = 0;
+        std::uintptr_t combined = 0;
+    };
+    void count_taker(const pcb& p, const bind_facts& facts, std::size_t by);
+
     std::map<ip_address, at_address> by_address_;
+    takers v4_, v6_;
 };
 
 }  // namespace skua::udp

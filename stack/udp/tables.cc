@@ -40,6 +40,7 @@ struct tables::state {
     place_order last_order = 0;
     lookup_tables search;
     std::vector<std::unique_ptr<port_bindings>> ports;
+    port_watch watch;
 
     /// A port that the pcb may be bound to, or nothing.
     std::optional<std::uint16_t> choose(const pcb& p, const bind_facts& facts,
@@ -51,6 +52,8 @@ struct tables::state {
     template <class Change>
     void move(pcb& p, Change&& change);
     std::vector<std::uint16_t> home_shards() const;
+    /// At the end of what was done to a port.
+    void tell(std::uint16_t port) const;
     void rehome(group& g, std::span<const std::uint16_t> to, const std::function<void(pcb&)>& moved);
 
 private:
@@ -161,6 +164,15 @@ void tables::state::move(pcb& p, Change&& change) {
     rcu.reclaim();
 }
 
+void tables::state::tell(std::uint16_t port) const {
+    if (!watch) return;
+    for (const auto f : {ip_family::v4, ip_family::v6}) {
+        pcb* const only = ports[port] ? ports[port]->only(f) : nullptr;
+        const bool has_peer = only && (only->remote.port != 0 || !only->remote.address.is_any());
+        watch(port, f, has_peer ? nullptr : only);
+    }
+}
+
 result<void> tables::state::autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred) {
     if (p.bound) return {};
     const auto port = choose(p, bind_facts(p), preferred);
@@ -198,12 +210,15 @@ result<void> tables::bind(pcb& p, const endpoint& local) {
     p.address_bound = p.family == ip_family::v6 ? local.address != ip_address::v6_any() : !local.address.is_any();
     p.port_bound = local.port != 0;
     state_->put(p, port);
+    state_->tell(port);
     return {};
 }
 
 result<void> tables::autobind(pcb& p, const std::function<bool(std::uint16_t)>& preferred) {
     const std::lock_guard hold(state_->lock);
-    return state_->autobind(p, preferred);
+    const auto bound = state_->autobind(p, preferred);
+    if (bound) state_->tell(p.local.port);
+    return bound;
 }
 
 result<void> tables::connect(pcb& p, const ip_address& local, const endpoint& remote) {
@@ -216,6 +231,7 @@ result<void> tables::connect(pcb& p, const ip_address& local, const endpoint& re
         p.local.address = local;
         p.bound->placed_at = ++state_->last_order;
     });
+    state_->tell(p.local.port);
     return {};
 }
 
@@ -230,22 +246,29 @@ void tables::disconnect(pcb& p) {
         p.local.scope = 0;
         if (p.bound) p.bound->placed_at = ++state_->last_order;
     };
+    const std::uint16_t port = p.local.port;
     if (p.bound && p.port_bound) {
         state_->move(p, forget);
-        return;
+    } else {
+        if (p.bound) state_->take_out(p);
+        forget();
     }
-    if (p.bound) state_->take_out(p);
-    forget();
+    state_->tell(port);
 }
 
 void tables::unbind(pcb& p) {
     const std::lock_guard hold(state_->lock);
-    if (p.bound) state_->take_out(p);
+    if (!p.bound) return;
+    const std::uint16_t port = p.local.port;
+    state_->take_out(p);
+    state_->tell(port);
 }
 
 void tables::refresh(pcb& p) {
     const std::lock_guard hold(state_->lock);
-    if (p.bound) state_->move(p, [] {});
+    if (!p.bound) return;
+    state_->move(p, [] {});
+    state_->tell(p.local.port);
 }
 
 result<void> tables::attach(pcb& p, std::shared_ptr<const selector> s) {
@@ -313,6 +336,11 @@ void tables::rehome_all(std::span<const std::uint16_t> shards, const std::functi
         });
     }
     state_->rcu.reclaim();
+}
+
+void tables::watch_ports(port_watch watch) {
+    const std::lock_guard hold(state_->lock);
+    state_->watch = std::move(watch);
 }
 
 void tables::for_all_groups(const std::function<void(const group&)>& visit) const {

@@ -92,6 +92,12 @@ public:
     result<void> attach(pcb& p, std::shared_ptr<const selector> s);
     /// Where packets come in from now on, or that it is not known: the buckets of all groups follow.
     void set_spread(spread s);
+    /// Of a port and a family: the only socket that takes its packets, if there is one alone and it has no peer; else
+    /// nullptr.
+    using port_watch = std::function<void(std::uint16_t port, ip_family f, pcb* alone)>;
+    /// `watch` hears of a port whenever who is bound to it, or how, was changed. Under the lock: it must not call a
+    /// writer.
+    void watch_ports(port_watch watch);
     /// Every group, under the lock.
     void for_all_groups(const std::function<void(const group&)>& visit) const;
     /// The shards that a socket whose home is not fixed may get: those that anything comes in on, as far as is known;
@@ -118,7 +124,8 @@ public:
     /// group; returns how many were visited. Connected ones first, then in the order of placing. Source filters and
     /// IP_MULTICAST_ALL are the visitor's. A visitor that captures more than 16 bytes allocates: pass it by std::ref.
     std::size_t for_each_receiver(const lookup_key& key, const std::function<void(pcb&)>& visit) const;
-    /// The same lookup, told step by step. For people: it allocates.
+    /// The same lookup, told step by step. For people: it allocates, and unless key.looks_on says otherwise nothing is
+    /// counted.
     explanation explain(const lookup_key& key) const;
     /// A connected socket whose four-tuple matches needs no comparing with others on the port.
     bool four_tuple_decides(std::uint16_t local_port) const;

@@ -9,6 +9,9 @@
 #include "control/explain.hh"
 #include "packet/packet_test.hh"
 #include "port/ring_pair.hh"
+#include "port/rules_test_support.hh"
+#include "udp/group.hh"
+#include "udp/selector.hh"
 
 namespace skua::test {
 
@@ -43,8 +46,8 @@ control::config wired_host(unsigned shards, std::uint16_t device) {
 class wired_world {
 public:
     explicit wired_world(unsigned shards, const std::function<void(control::config&)>& edit = {},
-                         bool with_table = true)
-        : frames_(make_pool()) {
+                         bool with_table = true, rule_table* rules = nullptr)
+        : frames_(make_pool()), rules_(rules) {
         static unsigned made = 0;
         wire_ = std::move(*port::ring_wire::make("wired" + std::to_string(made++), static_cast<std::uint16_t>(shards)));
         control::config c = wired_host(shards, wire_->id());
@@ -58,7 +61,9 @@ public:
                                  if (refuses) return fail(EBUSY);
                                  for (std::size_t i = 0; i < table.size(); i++) table_[i] = table[i];
                                  return {};
-                             }};
+                             },
+                             {}};
+        if (rules) around.spread.rules = [rules](std::uint16_t) { return rules->taker(); };
         auto stack = control::stack::make(c, control::driving::own, around);
         if (!stack) throw std::runtime_error(stack.error());
         stack_ = std::move(*stack);
@@ -77,7 +82,10 @@ public:
     shard::shard& shard(unsigned i) { return stack_->shard_at(i); }
     unsigned shards() const { return stack_->shard_count(); }
     const port::port& nic() const { return *stack_->ports()[0]; }
-    std::uint16_t queue_of(const flow_key& f) const { return table_[nic().hash()(f) % table_entries]; }
+    std::uint16_t queue_of(const flow_key& f) const {
+        const auto* const rule = rules_ ? rules_->find(f) : nullptr;
+        return rule ? rule->queue : table_[nic().hash()(f) % table_entries].load();
+    }
 
     /// False if the queue is full. `mark`: what the NIC says of it, 0: nothing.
     bool inject(std::string_view frame, const flow_key& flow, std::uint32_t mark = 0) {
@@ -155,6 +163,7 @@ private:
     }
     std::atomic<std::int64_t> now_{nanoseconds(1h).count()};
     packet::pool frames_;
+    rule_table* const rules_;
     std::unique_ptr<port::ring_wire> wire_;
     std::array<std::atomic<std::uint16_t>, table_entries> table_{};
     std::unique_ptr<control::stack> stack_;
@@ -389,6 +398,172 @@ TEST(steering_marks, a_socket_that_goes_takes_its_rules_along) {
         s->disconnect();
     }
     EXPECT_FALSE(w.stack().offload().marks().any());
+}
+
+// ---- rules ----
+
+TEST(steering_rules, a_connected_flow_comes_to_its_home_marked) {
+    rule_table nic;
+    wired_world w(4, {}, true, &nic);
+    auto s = w.bound(5353, [](auto& one) { one.home_shard = 3; });
+    ASSERT_TRUE(s->connect(endpoint{peer4, 9, 0}));
+    const auto f = flow_to(5353, 9);
+    ASSERT_EQ(nic.entries().size(), 1u) << "the port's own went with the peer";
+    EXPECT_EQ(nic.find(f)->queue, 3);
+    ASSERT_TRUE(w.inject(frame_of(f, "x"), f, nic.find(f)->mark));
+    w.settle();
+    EXPECT_EQ(world::receive_all(*s).size(), 1u);
+    EXPECT_EQ(w.crossed(), 0u);
+    EXPECT_EQ(w.shard(3).counts().marked.get(), 1u);
+    const auto e = control::explain(w.stack(), f);
+    EXPECT_THAT(e->text(), testing::HasSubstr("rte_flow: 1 of the flow's own, to queue 3"));
+    s->disconnect();
+    ASSERT_EQ(nic.entries().size(), 1u) << "and came back without";
+    EXPECT_FALSE(nic.entries().front().flow);
+    s.reset();
+    EXPECT_TRUE(nic.entries().empty());
+}
+
+TEST(steering_rules, who_is_alone_on_a_port_gets_all_of_it) {
+    rule_table nic;
+    wired_world w(4, {}, true, &nic);
+    auto s = w.bound(8, [](auto& one) { one.home_shard = 2; });
+    for (std::uint16_t port = 20000; port < 20100; port++) {
+        const auto f = flow_to(8, port);
+        ASSERT_EQ(w.queue_of(f), 2);
+        ASSERT_TRUE(w.inject(frame_of(f, "x"), f));
+    }
+    w.settle();
+    EXPECT_EQ(world::receive_all(*s).size(), 100u);
+    EXPECT_EQ(w.crossed(), 0u);
+    const auto e = control::explain(w.stack(), flow_to(8, 20001));
+    EXPECT_EQ(e->queue, 2);
+    EXPECT_EQ(e->shard, 2);
+    EXPECT_FALSE(e->crosses);
+    EXPECT_THAT(e->text(), testing::HasSubstr("rte_flow: all that comes to port 8, to queue 2"));
+    // The other family's socket is another, of the same port.
+    EXPECT_EQ(nic.entries().size(), 1u);
+    auto six = std::move(*socket::udp_socket::create(w.stack(), AF_INET6, SOCK_DGRAM, 0, {0}));
+    set(*six, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    ASSERT_TRUE(six->bind(endpoint{ip_address::v6_any(), 8, 0}));
+    EXPECT_EQ(nic.entries().size(), 2u);
+    s.reset();
+    EXPECT_EQ(nic.entries().size(), 1u);
+    EXPECT_EQ(nic.entries().front().family, ip_family::v6);
+    six.reset();
+    EXPECT_TRUE(nic.entries().empty());
+}
+
+TEST(steering_rules, a_dual_stack_socket_has_both_families) {
+    rule_table nic;
+    wired_world w(2, {}, true, &nic);
+    auto s = std::move(*socket::udp_socket::create(w.stack(), AF_INET6, SOCK_DGRAM, 0, {0}));
+    ASSERT_TRUE(s->bind(endpoint{ip_address::v6_any(), 8, 0}));
+    EXPECT_EQ(nic.entries().size(), 2u);
+    auto beside = w.open();
+    EXPECT_EQ(beside->bind(endpoint{us4, 8, 0}).error().code, EADDRINUSE);
+    EXPECT_EQ(nic.entries().size(), 2u);
+}
+
+TEST(steering_rules, a_second_socket_ends_it_and_the_last_gets_it_back) {
+    rule_table nic;
+    wired_world w(4, {}, true, &nic);
+    auto first = w.bound(7, with(SOL_SOCKET, SO_REUSEPORT));
+    EXPECT_EQ(nic.entries().size(), 1u);
+    auto second = w.bound(7, with(SOL_SOCKET, SO_REUSEPORT));
+    EXPECT_TRUE(nic.entries().empty()) << "a group is spread over the queues";
+    first.reset();
+    ASSERT_EQ(nic.entries().size(), 1u);
+    EXPECT_EQ(nic.entries().front().queue, second->home_shard);
+    second.reset();
+    EXPECT_TRUE(nic.entries().empty());
+}
+
+TEST(steering_rules, are_for_ports_asked_for_by_number_and_not_for_multicast) {
+    rule_table nic;
+    wired_world w(4, {}, true, &nic);
+    auto any = w.bound(0);
+    auto sends = w.open();
+    ASSERT_TRUE(world::send(*sends, "x", {peer4, 9, 0}));
+    auto group = w.open();
+    ASSERT_TRUE(group->bind(endpoint{*ip_address::parse("224.0.0.251"), 5353, 0}));
+    EXPECT_TRUE(nic.entries().empty());
+    w.settle();
+    w.sent();
+}
+
+TEST(steering_rules, beyond_the_budget_it_is_done_in_software_and_counted) {
+    rule_table nic;
+    wired_world w(
+        4, [](control::config& c) { c.ports[0].flow_rules = 3; }, true, &nic);
+    std::vector<socket::udp_socket_ptr> all;
+    for (std::uint16_t port = 100; port < 105; port++)
+        all.push_back(w.bound(port, [](auto& one) { one.home_shard = 1; }));
+    EXPECT_EQ(nic.entries().size(), 3u);
+    EXPECT_EQ(w.stack().offload().counted(0).installed, 3u);
+    EXPECT_EQ(w.stack().offload().counted(0).refused, 2u);
+    for (std::uint16_t port = 100; port < 105; port++)
+        for (std::uint16_t from = 20000; from < 20020; from++) {
+            const auto f = flow_to(port, from);
+            ASSERT_TRUE(w.inject(frame_of(f, "x"), f));
+        }
+    w.settle();
+    for (auto& s : all) EXPECT_EQ(world::receive_all(*s).size(), 20u);
+    EXPECT_GT(w.crossed(), 0u);
+    EXPECT_THAT(control::explain(w.stack(), flow_to(104, 1))->text(),
+                testing::HasSubstr("no rte_flow rule for port 104"));
+    all.clear();
+    EXPECT_TRUE(nic.entries().empty());
+}
+
+TEST(steering_rules, go_along_when_homes_move_and_reorder_nothing) {
+    constexpr unsigned shards = 4;
+    rule_table nic;
+    wired_world w(shards, {}, true, &nic);
+    std::vector<socket::udp_socket_ptr> all;
+    std::vector<numbered_flows> flows;
+    for (std::uint16_t i = 0; i < 8; i++) {
+        const auto at = static_cast<std::uint16_t>(100 + i);
+        all.push_back(w.bound(at));
+        // Half of them are connected: one flow, by a rule of its own.
+        if (i % 2) {
+            ASSERT_TRUE(all.back()->connect(endpoint{peer4, 20000, 0}));
+        }
+        flows.emplace_back(at, i % 2 ? 1 : 8);
+    }
+    ASSERT_EQ(nic.entries().size(), 8u);
+    std::mt19937 random(5);
+    const auto any = [&](unsigned n) { return static_cast<std::uint16_t>(random() % n); };
+    auto& steering = w.stack().steering();
+    unsigned moves = 0;
+    for (std::uint64_t step = 0; moves < 200 && step < 4'000'000; step++) {
+        if (any(2) == 0) {
+            auto& one = flows[any(8)];
+            one.send(w, any(one.flows()));
+        }
+        w.poll(any(shards));
+        if (any(4) == 0 && steering.advance(w.stack().now()) && any(50) == 0) {
+            std::vector<std::uint32_t> weights(shards);
+            std::fill_n(weights.begin(), 1 + any(shards), 1u);
+            ASSERT_TRUE(steering.begin(weights));
+            moves++;
+        }
+        for (std::size_t i = 0; i < all.size(); i++) flows[i].read(*all[i]);
+    }
+    while (!steering.advance(w.stack().now())) w.settle();
+    w.settle();
+    for (std::size_t i = 0; i < all.size(); i++) {
+        flows[i].read(*all[i]);
+        flows[i].expect_all();
+        EXPECT_GT(flows[i].total, 1000u);
+        const auto* const rule = nic.find(flow_to(static_cast<std::uint16_t>(100 + i), 20000));
+        ASSERT_TRUE(rule);
+        EXPECT_EQ(rule->queue, all[i]->home_shard);
+        EXPECT_LT(rule->queue, w.stack().active_shards());
+    }
+    EXPECT_EQ(moves, 200u);
+    EXPECT_EQ(nic.entries().size(), 8u);
+    EXPECT_EQ(w.drops(), 0u);
 }
 
 // ---- moves ----
@@ -629,6 +804,28 @@ TEST(steering_explain, tells_the_rule_between_equals_and_every_candidate) {
     EXPECT_EQ(e->lookup.rule, "equal scores: the one bound last");
     EXPECT_EQ(e->lookup.socket, all.back().get());
     EXPECT_EQ(e->lookup.candidates[*e->lookup.winner].placed, e->lookup.candidates.back().placed);
+}
+
+TEST(steering_explain, asking_counts_nothing_and_makes_no_flow) {
+    wired_world w(2, [](control::config& c) { c.stack.steering = control::steering_rule::off; });
+    auto members = w.group(3);
+    ASSERT_TRUE(w.stack().tables().attach(*members[0], std::make_shared<udp::cookie_selector>(0, 4)));
+    const auto f = flow_to(7, 40000);
+    for (int i = 0; i < 5; i++) ASSERT_TRUE(control::explain(w.stack(), f));
+    std::uint64_t fallbacks = 9;
+    const auto look = [&] {
+        w.stack().tables().for_all_groups([&](const udp::group& g) { fallbacks = g.fallbacks(); });
+        return fallbacks;
+    };
+    EXPECT_EQ(look(), 0u);
+    // Each packet without an answer counts once, also one that crosses.
+    for (std::uint16_t port = 20000; port < 20050; port++) {
+        const auto one = flow_to(7, port);
+        ASSERT_TRUE(w.inject(frame_of(one, "x"), one));
+    }
+    w.settle();
+    EXPECT_EQ(look(), 50u);
+    EXPECT_GT(w.crossed(), 0u);
 }
 
 TEST(steering_explain, refuses_what_is_no_flow) {
