@@ -32,12 +32,13 @@ struct step {
     place where;
     bool v6_only, reuse_address, reuse_port, connects;
     std::uint16_t peer_port = 9;
+    const char* device = "";  // SO_BINDTODEVICE
 };
 
 inline std::string describe(const step& s) {
     return std::string(s.where.family == ip_family::v4 ? "v4 " : "v6 ") + s.where.address +
            (s.v6_only ? " v6only" : "") + (s.reuse_address ? " reuseaddr" : "") + (s.reuse_port ? " reuseport" : "") +
-           (s.connects ? " connects" : "") + "; ";
+           (s.connects ? " connects" : "") + (*s.device ? std::string(" device ") + s.device : "") + "; ";
 }
 
 inline socklen_t kernel_address(ip_family family, const ip_address& a, std::uint16_t port, sockaddr_storage& out) {
@@ -71,6 +72,9 @@ public:
         if (s.where.family == ip_family::v6) set(IPPROTO_IPV6, IPV6_V6ONLY, s.v6_only);
         set(SOL_SOCKET, SO_REUSEADDR, s.reuse_address);
         set(SOL_SOCKET, SO_REUSEPORT, s.reuse_port);
+        if (*s.device) {
+            EXPECT_EQ(setsockopt(fd_, SOL_SOCKET, SO_BINDTODEVICE, s.device, std::strlen(s.device)), 0) << errno;
+        }
         sockaddr_storage to;
         socklen_t n = kernel_address(s.where.family, addr(s.where.address), port, to);
         bind_errno = ::bind(fd_, reinterpret_cast<sockaddr*>(&to), n) == 0 ? 0 : errno;
