@@ -20,6 +20,7 @@ namespace {
 
 constexpr int backlog = 128;
 constexpr auto drain_time = std::chrono::milliseconds(5);  // a shard's turn takes microseconds
+constexpr unsigned unannounced_at_once = 1024;            // datagrams of one socket in a turn
 constexpr std::uint64_t bell_bit = 1ull << 63;             // in epoll's data: a socket's id, not a descriptor
 
 bool watch(int set, int fd, std::uint32_t events, std::uint64_t data) {
@@ -116,11 +117,13 @@ std::string server::listen() {
 void server::run() {
     for (;;) {
         epoll_event events[64];
-        const int n = epoll_wait(poll_, events, 64, leaving_.empty() ? 100 : 1);
+        const int n = epoll_wait(poll_, events, 64, leaving_.empty() && forsaken_.empty() ? 100 : 1);
         // What was closed before something else was asked for is gone by then: a port may be wanted again.
         for (int i = 0; i < n; i++)
             if (events[i].data.u64 & bell_bit) close_socket(events[i].data.u64 & ~bell_bit);
         let_go();
+        if (std::erase_if(forsaken_, [](auto& f) { return f.first->drained() || clock::now() >= f.second; }) != 0)
+            publish();
         for (int i = 0; i < n; i++) {
             const std::uint64_t what = events[i].data.u64;
             if (what == static_cast<std::uint64_t>(stop_)) return;
@@ -136,8 +139,8 @@ unsigned server::agent::poll(shard::shard& on) {
     unsigned moved = 0;
     const polled& all = *server_.polled_.load(std::memory_order_acquire);
     for (session* s : all.sessions) moved += s->poll(on);
-    for (attached_socket* s : all.leaving)
-        if (s->home() == on.index()) moved += s->transmit(on, UINT32_MAX);
+    for (attached_socket* s : all.unannounced)
+        if (s->home() == on.index()) moved += s->transmit(on, unannounced_at_once);
     return moved;
 }
 
@@ -146,7 +149,8 @@ void server::publish() {
     auto fresh = std::make_unique<polled>();
     for (auto& [fd, s] : sessions_) fresh->sessions.push_back(s.get());
     for (auto& l : leaving_)
-        if (!l.hidden) fresh->leaving.push_back(l.socket.get());
+        if (!l.hidden) fresh->unannounced.push_back(l.socket.get());
+    for (auto& [s, until] : forsaken_) fresh->unannounced.push_back(s);
     stack_.rcu().retire(std::unique_ptr<const polled>(polled_.exchange(fresh.release())));
     sessions_now_ = static_cast<unsigned>(sessions_.size());
 }
@@ -175,9 +179,19 @@ void server::end_session(int control) {
     epoll_ctl(poll_, EPOLL_CTL_DEL, control, nullptr);
     std::unique_ptr<session> gone = std::move(found->second);
     sessions_.erase(found);
+    forsake(*gone);
     if (--sessions_of_[gone->user()] == 0) sessions_of_.erase(gone->user());
     publish();
     stack_.rcu().retire(std::move(gone));
+}
+
+/// What the process has sent, and nobody announces any more, leaves all the same, and the other holders of its sockets
+/// do not take it for announced.
+void server::forsake(session& ended) {
+    for (attached_socket* s : ended.sockets()) {
+        s->announced();
+        if (!s->drained()) forsaken_.insert_or_assign(s, clock::now() + drain_time);
+    }
 }
 
 void server::serve(int control) {
@@ -361,6 +375,7 @@ void server::close_socket(std::uint64_t id) {
     holding gone = std::move(found->second);
     epoll_ctl(poll_, EPOLL_CTL_DEL, gone.socket->bell(), nullptr);
     by_end_.erase(gone.end);
+    forsaken_.erase(gone.socket.get());
     sockets_.erase(found);
     if (--sockets_of_[gone.user] == 0) sockets_of_.erase(gone.user);
     sockets_now_ = static_cast<unsigned>(sockets_.size());

@@ -68,7 +68,7 @@ private:
     /// What the shards look at in each turn.
     struct polled {
         std::vector<session*> sessions;
-        std::vector<attached_socket*> leaving;
+        std::vector<attached_socket*> unannounced;
     };
 
     server(control::stack& s, server_options o);
@@ -79,6 +79,7 @@ private:
     void end_session(int control);
     void close_socket(std::uint64_t id);
     void let_go();
+    void forsake(session& ended);
     void publish();
 
     struct answer;
@@ -98,6 +99,7 @@ private:
     std::unordered_map<ino_t, std::uint64_t> by_end_;
     std::map<uid_t, unsigned> sessions_of_, sockets_of_;
     std::vector<leaving> leaving_;
+    std::map<attached_socket*, clock::time_point> forsaken_;  // until when; see forsake()
     std::uint64_t last_id_ = 0;
     std::atomic<bool> network_changed_{false};
     std::atomic<unsigned> sessions_now_{0}, sockets_now_{0};

@@ -66,6 +66,13 @@ attached_socket* session::find(std::uint64_t id) const {
     return nullptr;
 }
 
+std::vector<attached_socket*> session::sockets() const {
+    std::vector<attached_socket*> all;
+    for (std::uint32_t i = 0; i < used_; i++)
+        if (attached_socket* const s = sockets_[i].load(std::memory_order_relaxed)) all.push_back(s);
+    return all;
+}
+
 unsigned session::serve(shard::shard& on, std::uint32_t number, std::vector<std::uint32_t>& later) {
     if (number >= most_sockets) return 0;
     attached_socket* const s = sockets_[number].load(std::memory_order_acquire);

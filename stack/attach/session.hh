@@ -33,6 +33,7 @@ public:
     void remove(const attached_socket& s);
     /// The socket of an id, if this process has opened it.
     attached_socket* find(std::uint64_t id) const;
+    std::vector<attached_socket*> sockets() const;
 
     // ---- shards, under RCU ----
     /// Sends what the process has announced for this shard.
