@@ -56,6 +56,8 @@ struct socket_reply {
 struct destination_reply {
     std::uint32_t longest = 0;  // bytes of payload
     std::uint32_t changes = 0;  // socket_page::changes when this was true
+    std::uint32_t alike = 0;    // bits of the address on which it depends: true of all that share them
+    std::uint32_t padding = 0;
 };
 
 inline constexpr std::size_t longest_body = 1 << 16;  // the longest BPF program

@@ -263,9 +263,10 @@ void server::handle(session& s, message& m, const request_header& h, std::span<c
             if (out.error == 0 || out.error == ENOTCONN) a->shut(static_cast<std::uint32_t>(h.words[0]) + 1);
             return;
         case request::destination: {
-            const auto longest = a->socket().prepare_to_send(body.empty() ? nullptr : address, length);
-            out.error = longest ? 0 : longest.error().code;
-            if (longest) out.put(destination_reply{*longest, a->changes()});
+            const std::uint32_t changes = a->changes();
+            const auto to = a->socket().prepare_to_send(body.empty() ? nullptr : address, length);
+            out.error = to ? 0 : to.error().code;
+            if (to) out.put(destination_reply{to->longest, changes, to->alike, 0});
             return;
         }
         case request::remind: return a->remind();

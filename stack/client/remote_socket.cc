@@ -165,13 +165,12 @@ result<std::vector<std::byte>> remote_socket::call(int fd, request what, std::ar
 }
 
 result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message) {
-    const endpoint key = to.value_or(endpoint{});
-    ticket& t = tickets_[(key.port ^ key.address.low_raw() >> 56) % tickets_.size()];
+    const std::uint32_t changes = page_->changes.load(std::memory_order_acquire);
     {
         // Not waited for: a thread that is not in the child of a fork may have it.
         const std::unique_lock hold(tickets_lock_, std::try_to_lock);
-        if (hold && t.valid && t.to == key && t.changes == page_->changes.load(std::memory_order_acquire))
-            return t.longest;
+        if (hold)
+            if (const auto known = tickets_.find(to, changes)) return *known;
     }
     const auto name = to ? std::span(static_cast<const std::byte*>(message.msg_name), message.msg_namelen)
                          : std::span<const std::byte>();
@@ -180,8 +179,7 @@ result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endp
     attach::destination_reply reply;
     if (got->size() != sizeof reply) return fail(EPROTO);
     std::memcpy(&reply, got->data(), sizeof reply);
-    if (const std::unique_lock hold(tickets_lock_, std::try_to_lock); hold)
-        t = {key, reply.changes, reply.longest, true};
+    if (const std::unique_lock hold(tickets_lock_, std::try_to_lock); hold) tickets_.keep(to, reply);
     return reply.longest;
 }
 

@@ -19,6 +19,7 @@
 #include "attach/socket_page.hh"
 #include "base/result.hh"
 #include "client/connection.hh"
+#include "client/tickets.hh"
 
 namespace skua::client {
 
@@ -51,13 +52,6 @@ public:
     short translate(short found, short asked);
 
 private:
-    struct ticket {
-        endpoint to;
-        std::uint32_t changes = 0;
-        std::uint32_t longest = 0;
-        bool valid = false;
-    };
-
     remote_socket(ino_t inode, attach::region memory);
     int own(int fd);
     result<void> join(int fd);
@@ -79,7 +73,7 @@ private:
     std::atomic<std::uint32_t> number_{0};
     std::atomic<std::uint32_t> session_{0};  // for which `number_` holds
     std::mutex tickets_lock_;
-    std::array<ticket, 16> tickets_;
+    tickets tickets_;
 };
 
 }  // namespace skua::client

@@ -191,6 +191,33 @@ bool topology::is_joined(const ip_address& group, std::uint32_t ifindex) const {
     return is_all_nodes(group) || (ifindex != 0 && tables_->find(group, tables::role::group, ifindex));
 }
 
+std::uint8_t topology::alike(const ip_address& a) const {
+    static const std::vector<ip_prefix> special = [] {
+        std::vector<ip_prefix> all;
+        for (const auto* text : {"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/127",
+                                 "::ffff:0:0/96", "fe80::/10", "ff00::/8"})
+            all.push_back(*ip_prefix::parse(text));
+        return all;
+    }();
+    const std::uint8_t whole = a.is_v4() ? 32 : 128;
+    std::uint8_t bits = 0;
+    const auto keep_apart = [&](const ip_prefix& p) {
+        if (p.address.is_v4() != a.is_v4()) return;
+        std::uint8_t shared = 0;
+        while (shared < p.length && ip_prefix{p.address, static_cast<std::uint8_t>(shared + 1)}.contains(a)) shared++;
+        // All of a prefix that holds the address, or nothing of one that does not.
+        bits = std::max<std::uint8_t>(bits, shared == p.length ? shared : shared + 1);
+    };
+    for (const ip_prefix& p : special) {
+        if (p.contains(a)) return whole;
+        keep_apart(p);
+    }
+    for (const route& r : tables_->routes) keep_apart(r.destination);
+    for (const auto& k : tables_->known)
+        if (k.ifindex != 0) keep_apart({k.address, static_cast<std::uint8_t>(k.address.is_v4() ? 32 : 128)});
+    return bits;
+}
+
 result<path> topology::route_to(const ip_address& to, std::uint32_t out_ifindex) const {
     const interface* out = out_ifindex ? by_index(out_ifindex) : nullptr;
     if (out_ifindex && !out) return fail(ENODEV);

@@ -49,6 +49,38 @@ TEST_F(topology_test, finds_interfaces) {
     EXPECT_EQ(map->by_port(no_port, 0), nullptr);
 }
 
+TEST_F(topology_test, tells_how_far_addresses_are_alike) {
+    add_route({.destination = prefix("0.0.0.0/0"), .gateway = ip("198.18.0.254")});
+    add_route({.destination = prefix("203.0.113.0/24"), .gateway = ip("198.51.100.2")});
+    // Beside 203.0.113.0/24, and before 224.0.0.0/4.
+    EXPECT_EQ(map->alike(ip("203.0.112.9")), 24);
+    EXPECT_EQ(map->alike(ip("203.0.113.9")), 24);
+    EXPECT_EQ(map->alike(ip("8.8.8.8")), 5);        // 8.0.0.0/5, since 0.0.0.0/8 is apart
+    EXPECT_EQ(map->alike(ip("198.18.0.1")), 32);    // our own
+    EXPECT_EQ(map->alike(ip("198.18.0.0")), 32);    // between it and the beginning of the subnet
+    EXPECT_EQ(map->alike(ip("198.18.0.255")), 32);  // broadcast
+    EXPECT_EQ(map->alike(ip("198.18.0.130")), 26);
+    EXPECT_EQ(map->alike(ip("224.0.0.1")), 32);
+    EXPECT_EQ(map->alike(ip("ff02::1")), 128);
+    EXPECT_EQ(map->alike(ip("2001:db8::8000:0:0:1")), 65);
+    EXPECT_EQ(map->alike(ip("::1")), 128);
+    // The promise: wherever in the prefix, the same way.
+    for (const auto* text : {"203.0.112.9", "8.8.8.8", "198.18.0.130", "198.51.100.77", "203.0.113.9"}) {
+        const ip_address a = ip(text);
+        const auto block = ip_prefix{a, map->alike(a)};
+        const auto said = map->route_to(a);
+        ASSERT_TRUE(said);
+        for (unsigned bit = block.length; bit < 32; bit++) {
+            auto bytes = a.bytes();
+            bytes[12 + bit / 8] ^= static_cast<std::uint8_t>(0x80 >> bit % 8);
+            const auto other = map->route_to(ipv4_address(bytes[12], bytes[13], bytes[14], bytes[15]));
+            ASSERT_TRUE(other) << text << " bit " << bit;
+            EXPECT_EQ(other->out, said->out) << text << " bit " << bit;
+            EXPECT_EQ(other->kind, said->kind) << text << " bit " << bit;
+        }
+    }
+}
+
 TEST_F(topology_test, finds_far_and_colliding_indices) {
     change([](topology_builder& b) {
         for (std::uint32_t n = 0; n < 40; n++)

@@ -131,14 +131,19 @@ result<void> udp_socket::ensure_bound_to_send(const msghdr& message) {
     return ensure_bound(to ? &*to : nullptr);
 }
 
-result<std::uint32_t> udp_socket::prepare_to_send(const sockaddr* to, socklen_t to_length) {
+result<udp_socket::destination> udp_socket::prepare_to_send(const sockaddr* to, socklen_t to_length) {
     msghdr message{};
     message.msg_name = const_cast<sockaddr*>(to);
     message.msg_namelen = to == nullptr ? 0 : to_length;
     if (auto bound = ensure_bound_to_send(message); !bound) return fail(bound.error().code);
     const auto plan = plan_for_message(message, nullptr);
     if (!plan) return fail(plan.error().code);
-    return plan->longest;
+    const auto& address = plan->to.address;
+    // A path MTU is of one address.
+    const bool each = !may_fragment(plan->pmtu_rule) || plan->asked.address != address;
+    const rcu_domain::read_guard guard(host_.rcu());
+    return destination{plan->longest,
+                       each ? std::uint8_t(address.is_v4() ? 32 : 128) : host_.topology().alike(address)};
 }
 
 result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) const {

@@ -114,8 +114,11 @@ public:
     result<void> setsockopt(int level, int name, const void* value, socklen_t length);
     result<void> getsockopt(int level, int name, void* value, socklen_t* length);
     /// For datagrams to this address (nullptr: to the peer), or why there can be none: as sendto(2), which binds too.
-    /// Gives the bytes of payload that one may have.
-    result<std::uint32_t> prepare_to_send(const sockaddr* to, socklen_t to_length);
+    struct destination {
+        std::uint32_t longest;  // bytes of payload that one may have
+        std::uint8_t alike;     // bits of the address that all this depends on
+    };
+    result<destination> prepare_to_send(const sockaddr* to, socklen_t to_length);
     /// SO_RCVBUF and SO_SNDBUF, as truesize() counts.
     std::int32_t receive_buffer() const { return settings_.receive_buffer.load(std::memory_order_relaxed); }
     std::int32_t send_buffer() const { return settings_.send_buffer.load(std::memory_order_relaxed); }
