@@ -98,8 +98,8 @@ public:
     /// destination without a route through `out_ifindex` is taken to be on link there; IPv6 multicast without an
     /// interface leaves by the first that has an IPv6 address, IPv4 multicast and limited broadcast go by route.
     result<path> route_to(const ip_address& to, std::uint32_t out_ifindex = 0) const;
-    /// Bits of the shortest prefix around a unicast address of whose addresses all that route_to() says of it is true but
-    /// for the next hop; of any other address all its bits. As long as it takes to look at every route.
+    /// Bits of the shortest prefix around a unicast address of whose addresses all that route_to() says of it is true
+    /// but for the next hop; of any other address all its bits. As long as it takes to look at every route.
     std::uint8_t alike(const ip_address& a) const;
     /// Source address for a way: its preferred one, else RFC 6724 §5 rules 1, 2, 3, 5, 8 for IPv6 and, for IPv4, the
     /// address on the subnet of the next hop, else the first of the interface, else the first of any. Error:
