@@ -57,7 +57,10 @@ void tx_path::output(packet::packet datagram, std::uint32_t out_ifindex) {
     }
     if (way->kind == net::destination_kind::local) {
         counts_.mibs.add(out_requests(to.is_v4()));
-        return loop_back(std::move(datagram), net::loopback_ifindex);
+        // It comes in on the device that has the address (Linux: ip_route_output_key_hash_rcu, ip6_rcv_core).
+        const bool there = out_ifindex != 0 && context_->map.find_address(way->next_hop, out_ifindex);
+        const net::interface* const holder = context_->map.holder(way->next_hop);
+        return loop_back(std::move(datagram), there ? out_ifindex : holder ? holder->index : net::loopback_ifindex);
     }
     if (const attachment* at = ports_.find(way->out->port); at && at->transmitter != shard_) {
         datagram.info().ifindex = out_ifindex;

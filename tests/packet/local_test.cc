@@ -49,6 +49,23 @@ TEST_P(local_delivery, round_trip_without_a_frame) {
     }
 }
 
+/// As the kernel's own sockets show it (lookup_device_kernel): on the device that has the address.
+TEST_P(local_delivery, comes_in_on_the_device_of_the_address) {
+    const auto& c = GetParam();
+    tested_world w;
+    auto client = w.open(c.to.is_v4() ? AF_INET : AF_INET6);
+    const char* const device = c.to.is_loopback() ? "lo" : "p0";
+    for (const char* bound_to : {"lo", "p0"}) {
+        auto server = w.open(c.to.is_v4() ? AF_INET : AF_INET6);
+        ASSERT_TRUE(server->setsockopt(SOL_SOCKET, SO_BINDTODEVICE, bound_to, 2));
+        ASSERT_TRUE(server->bind(endpoint{ip_address::any(c.to.family()), 7, 0}));
+        ASSERT_TRUE(w.send(*client, "x", {c.to, 7, 0}));
+        w.settle();
+        const bool came = bound_to == std::string_view(device);
+        EXPECT_EQ(w.receive_all(*server).size(), came ? 1u : 0u) << bound_to;
+    }
+}
+
 TEST_P(local_delivery, closed_port_is_told_at_once) {
     const auto& c = GetParam();
     tested_world w;
