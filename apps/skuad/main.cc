@@ -10,10 +10,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <sstream>
 #include <thread>
 
 #include "api/running.hh"
+#include "attach/attach_telemetry.hh"
 #include "attach/server.hh"
 #include "control/command_line.hh"
 #include "control/eal.hh"
@@ -102,7 +104,10 @@ private:
         } else if (const auto done = running_.stack().apply(*next); !done) {
             fmt::print(stderr, "{}: the old configuration stays: {}\n", program, done.error());
         } else {
-            if (server_ != nullptr) server_->network_changed();
+            if (server_ != nullptr) {
+                server_->set_limits(attach::limits_of(next->attach));
+                server_->network_changed();
+            }
             say("configuration applied");
         }
         sd_notify(0, "READY=1");
@@ -126,19 +131,19 @@ int main(int argc, char** argv) {
     if (auto ok = api::running::start(*config, control::driving::own, std::move(*eal)); !ok) return fail(ok.error());
     api::running& running = *api::running::current();
     std::unique_ptr<attach::server> server;
+    std::optional<attach::attach_telemetry> telemetry;
     if (const auto& a = config->attach; !a.path.empty()) {
-        attach::server_options o{.path = a.path};
-        o.sessions_per_user = a.sessions_per_user;
-        o.sockets_per_user = a.sockets_per_user;
-        auto started = attach::server::start(running.stack(), o);
+        auto started = attach::server::start(running.stack(), attach::options_of(a));
         if (!started) {
             api::running::stop();
             return fail(started.error());
         }
         server = std::move(*started);
+        telemetry.emplace(*server);
     }
     service(argc, argv, running, server.get()).serve(watched);
     running.stack().stop_threads();
+    telemetry.reset();
     server.reset();
     api::running::stop();
     return 0;

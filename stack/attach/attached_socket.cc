@@ -25,6 +25,8 @@ constexpr unsigned batch = 32;
 /// What a buffer of so many bytes (as truesize() counts) can hold in records, which are smaller.
 std::uint64_t ring_bytes(std::uint32_t buffer) { return std::bit_ceil(std::max<std::size_t>(buffer, least_ring)); }
 
+constexpr int most_woken = 64;  // at once, by a shard: who is woken sends, and what it sends wakes others
+
 void futex_wake(std::atomic<std::uint32_t>& word, unsigned sleepers) {
     word.fetch_add(1, std::memory_order_seq_cst);
     syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, sleepers, nullptr, nullptr, 0);
@@ -102,6 +104,7 @@ void attached_socket::begin_serving(std::uint32_t incarnation) {
 
 void attached_socket::changed() {
     page_.send_buffer = socket_->send_buffer();
+    note_bound();
     const auto peer = socket_->remote_endpoint();
     page_.connected = !peer ? 0 : peer->address.is_v4() ? 4 : 6;
     page_.changes.fetch_add(1, std::memory_order_seq_cst);
@@ -149,6 +152,11 @@ void attached_socket::show_room() {
 }
 
 bool attached_socket::drained() const { return broken_ || page_.tx.written.load() == page_.tx.read.load(); }
+
+std::uint64_t attached_socket::memory_in_use() const {
+    return region_size(static_cast<std::uint32_t>(socket_->receive_buffer()),
+                       static_cast<std::uint32_t>(socket_->send_buffer()));
+}
 
 void attached_socket::on_datagrams(socket::udp_socket& s, std::span<socket::received> datagrams) {
     // As __udp_enqueue_schedule_skb: one datagram is taken however large, if nothing else is there.
@@ -223,12 +231,12 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
     while (done < most && !broken_) {
         socket::outgoing out[batch];
         endpoint to[batch];
-        unsigned n = 0;
-        while (n < std::min(batch, most - done)) {
+        unsigned n = 0, taken = 0;
+        while (taken < std::min(batch, most - done)) {
             record header;
             std::span<const std::byte> payload;
             const auto found = tx_.front(header, payload);
-            broken_ = found == ring_reader::found::garbage;
+            if (found == ring_reader::found::garbage) broken_ = true;
             if (found != ring_reader::found::datagram) break;
             out[n].datagram = packet::allocate(on.pool(), header.length);
             if (!out[n].datagram) break;  // the next turn may find some
@@ -241,9 +249,13 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
             // a daemon that is killed owes them nothing.
             page_.tx_returned.fetch_add(header.cost, std::memory_order_seq_cst);
             tx_.pop(header);
-            n++;
+            taken++;
+            // What request::destination has never let through: another family than the socket's, no port of its own.
+            const bool foreign = socket_->family == ip_family::v4 && out[n].to != nullptr && !header.peer.is_v4();
+            if (foreign || !bound_.load(std::memory_order_relaxed)) out[n] = {};
+            else n++;
         }
-        if (n == 0) break;
+        if (taken == 0) break;
         // The program was told of what is wrong with a destination when it asked (request::destination). What has
         // become wrong since is lost, as on a kernel whose route went while the datagram was queued.
         for (unsigned sent = 0; sent < n;) {
@@ -254,8 +266,8 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
             }
             sent += framed + 1;
         }
-        done += n;
-        if (page_.tx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.tx_events, INT32_MAX);
+        done += taken;
+        if (page_.tx_sleepers.load(std::memory_order_seq_cst) != 0) futex_wake(page_.tx_events, most_woken);
         if (page_.watch.load(std::memory_order_seq_cst) & socket_page::watch_room && has_room()) show_room();
     }
     return done;

@@ -36,6 +36,8 @@ public:
     void begin_serving(std::uint32_t incarnation);
     /// After a call that may have changed names, options or routes.
     void changed();
+    /// After a call that may have given it a port.
+    void note_bound() { bound_ = socket_->local_endpoint().port != 0; }
     std::uint32_t changes() const { return page_.changes.load(); }
     /// Ends both ways, at once for sleepers: shutdown(2).
     void shut(std::uint32_t ways);
@@ -45,8 +47,12 @@ public:
     bool abandoned() const;
     /// A holder polls, or was told something that may be old: the descriptor shows how things are.
     void remind();
-    /// Everything its holders have written was taken out.
+    /// Everything its holders have written was taken out, or they say so.
     bool drained() const;
+    /// The home shard: its holders have written what was not taken out.
+    bool more() const { return !broken_.load(std::memory_order_relaxed) && !tx_.empty(); }
+    /// Bytes of the region that the daemon may come to write or read, as its buffers are now.
+    std::uint64_t memory_in_use() const;
 
     // ---- the home shard ----
     void on_datagrams(socket::udp_socket& s, std::span<socket::received> datagrams) override;
@@ -75,7 +81,8 @@ private:
     ring_reader tx_;
     std::uint64_t charged_ = 0;  // cost of all that was put into rx_
     std::uint32_t shut_ = 0;     // ways, as in socket_page::shutdown
-    bool broken_ = false;        // its holders wrote garbage: nothing goes out any more
+    std::atomic<bool> broken_{false};  // its holders wrote garbage: nothing goes out any more
+    std::atomic<bool> bound_{false};
 };
 
 }  // namespace skua::attach

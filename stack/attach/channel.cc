@@ -13,6 +13,7 @@ namespace skua::attach {
 namespace {
 
 constexpr std::size_t longest_message = sizeof(request_header) + longest_body;
+constexpr std::size_t most_ever = 253;  // Linux: SCM_MAX_FD
 
 }  // namespace
 
@@ -47,20 +48,20 @@ result<void> send_message(int fd, std::span<const std::byte> head, std::span<con
     return {};
 }
 
-result<message> receive_message(int fd, int flags) {
-    message got;
+result<void> receive_message(int fd, message& got, int flags) {
     got.bytes.resize(longest_message);
     iovec part{got.bytes.data(), got.bytes.size()};
     msghdr m{};
     m.msg_iov = &part;
     m.msg_iovlen = 1;
-    // Room for more than there may be, so that none is left behind unseen: those are closed with the message.
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * 16)> control{};
+    // Room for as many as the kernel lets through: what it has to drop it closes in this thread, which may take time.
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_ever)> control;
     m.msg_control = control.data();
     m.msg_controllen = control.size();
     ssize_t n;
     do n = recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
+    got.bytes.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
     if (n < 0) return fail(errno);
     for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -72,7 +73,12 @@ result<message> receive_message(int fd, int flags) {
     if (n == 0 && got.descriptors.empty()) return fail(ECONNRESET);
     if (m.msg_flags & MSG_TRUNC) return fail(EMSGSIZE);
     got.cut = (m.msg_flags & MSG_CTRUNC) != 0;
-    got.bytes.resize(static_cast<std::size_t>(n));
+    return {};
+}
+
+result<message> receive_message(int fd, int flags) {
+    message got;
+    if (auto done = receive_message(fd, got, flags); !done) return fail(done.error().code);
     return got;
 }
 

@@ -61,7 +61,7 @@ struct destination_reply {
 };
 
 inline constexpr std::size_t longest_body = 1 << 16;  // the longest BPF program
-inline constexpr std::size_t most_descriptors = 1;
+inline constexpr std::size_t most_descriptors = 1;  // of a message that keeps to the protocol
 
 /// A message with its descriptors, which it owns.
 struct message {
@@ -89,7 +89,9 @@ private:
 /// Whole, or not at all. Descriptors stay the caller's. Errors of sendmsg(2); EPIPE without a signal.
 result<void> send_message(int fd, std::span<const std::byte> head, std::span<const std::byte> body,
                           std::span<const int> descriptors, int flags = 0);
-/// Errors of recvmsg(2); ECONNRESET the other side is gone; EMSGSIZE longer than any message.
+/// Errors of recvmsg(2); ECONNRESET the other side is gone; EMSGSIZE longer than any message. Descriptors that came are
+/// in `got` even then.
+result<void> receive_message(int fd, message& got, int flags);
 result<message> receive_message(int fd, int flags = 0);
 
 template <class T>

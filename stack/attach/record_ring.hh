@@ -113,16 +113,20 @@ public:
     /// The oldest record, its header copied and checked; the payload lies in the ring, and a hostile writer may still
     /// change it. Garbage: the writer broke the rules, and nothing more will come out.
     found front(record& header, std::span<const std::byte>& payload) {
-        for (;;) {
+        for (bool skipped = false;; skipped = true) {
             const std::uint64_t there = at_.written.load(std::memory_order_seq_cst) - read_;
             if (there == 0) return found::nothing;
             const std::size_t place = read_ % bytes_.size();
             if (there > bytes_.size() || there % line != 0 || place % line != 0) return found::garbage;
             std::memcpy(static_cast<void*>(&header), &bytes_[place], sizeof header);
+            // The compiler might read the ring again for what was just copied: after the check it may say otherwise.
+            std::atomic_signal_fence(std::memory_order_seq_cst);
             if (header.size < sizeof header || header.size % line != 0 ||
                 header.size > std::min<std::uint64_t>(there, bytes_.size() - place))
                 return found::garbage;
             if (header.kind == record::what::skip) {
+                // To the end of the ring, once: a writer could else keep us here as long as it likes.
+                if (skipped || place + header.size != bytes_.size()) return found::garbage;
                 read_ += header.size;
                 continue;
             }
@@ -132,6 +136,7 @@ public:
             return found::datagram;
         }
     }
+    bool empty() const { return at_.written.load(std::memory_order_seq_cst) == read_; }
     /// To the next one, without a word to the writer.
     void skip(const record& header) { read_ += header.size; }
     /// Done with what front() gave.

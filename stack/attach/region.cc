@@ -2,8 +2,10 @@
 #include "attach/region.hh"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/own_descriptor.hh"
@@ -38,6 +40,9 @@ result<region> region::open(int fd, std::size_t least) {
     struct stat facts {};
     const int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &facts) != 0) return fail(EINVAL);
+    // Hugetlbfs knows seals too, but a page that it has not got is a SIGBUS.
+    struct statfs where {};
+    if (fstatfs(fd, &where) != 0 || where.f_type != TMPFS_MAGIC) return fail(EINVAL);
     const auto size = static_cast<std::size_t>(facts.st_size);
     if (size < least || size == 0) return fail(EINVAL);
     void* const at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);

@@ -1,12 +1,18 @@
 // The daemon's side of attaching: sessions of other processes, their requests, the life of their sockets.
+//
+// Nobody waits for a process that does not keep to the protocol, nor longer than a moment for one that asks a lot:
+// each round of the server answers at most one request of a session and a few of a user; who has used up the requests
+// of a second is not read for a while.
 #pragma once
 
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include <atomic>
-#include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -14,95 +20,159 @@
 #include <unordered_map>
 #include <vector>
 
+#include "attach/accounts.hh"
+#include "attach/agent.hh"
 #include "attach/channel.hh"
-#include "attach/session.hh"
+#include "attach/undertaker.hh"
 #include "control/stack.hh"
 
 namespace skua::attach {
 
+/// What can change while it runs.
+struct limits {
+    quotas per_user;
+    std::map<uid_t, std::shared_ptr<const socket::port_list>> allowed;  // privileged ports
+};
+limits limits_of(const control::attach_config& c);
+
 struct server_options {
     std::string path;  // of the UNIX socket
     mode_t mode = 0666;
+    std::optional<uid_t> owner;
     std::optional<gid_t> group;
-    unsigned sessions_per_user = 256;
-    unsigned sockets_per_user = 4096;
+    attach::limits limits;
+};
+server_options options_of(const control::attach_config& c);
+
+/// What is there at one moment.
+struct report {
+    struct user {
+        uid_t id;
+        account has;
+    };
+    struct process {
+        pid_t id;
+        uid_t user;
+        std::size_t sockets;
+    };
+    std::uint64_t sockets = 0, leaving = 0, memory = 0;
+    std::vector<user> users;
+    std::vector<process> sessions;
 };
 
-/// One thread answers requests; the shards serve the rings. Ends after the stack's threads have.
-///
+/// Ends after the stack's threads have.
 class server {
 public:
-    /// The error is a text for people.
+    /// With a thread of its own. The error is a text for people.
     static tl::expected<std::unique_ptr<server>, std::string> start(control::stack& s, server_options o);
+    /// Without one: the caller turns it.
+    static tl::expected<std::unique_ptr<server>, std::string> make(control::stack& s, server_options o);
     ~server();
     server(const server&) = delete;
     server& operator=(const server&) = delete;
 
+    /// One round; waits no longer than this if there is nothing to do.
+    void turn(std::chrono::milliseconds longest);
+
+    // ---- any thread ----
     /// Routes or addresses were changed: what programs learnt about destinations is old.
     void network_changed() { network_changed_.store(true); }
-    unsigned session_count() const { return sessions_now_.load(std::memory_order_relaxed); }
-    unsigned socket_count() const { return sockets_now_.load(std::memory_order_relaxed); }
+    /// What is there already stays.
+    void set_limits(limits l);
+    report look() const;
+    const events& counts() const { return counts_; }
 
 private:
-    using clock = std::chrono::steady_clock;
-    /// What a shard polls.
-    class agent final : public shard::guest {
-    public:
-        explicit agent(const server& s) : server_(s) {}
-        unsigned poll(shard::shard& on) override;
-
-    private:
-        const server& server_;
+    struct answer {
+        int error = 0;
+        std::vector<std::byte> body;
+        std::vector<int> descriptors;  // lent: the answer does not close them
+        int given = -1;                // sent in a message of its own, and closed
+        template <class T>
+        void put(const T& value) {
+            const auto bytes = bytes_of(value);
+            body.insert(body.end(), bytes.begin(), bytes.end());
+        }
+        void set(const result<void>& done) { error = done ? 0 : done.error().code; }
     };
-    struct holding {
-        std::unique_ptr<attached_socket> socket;
-        uid_t user;
-        ino_t end;  // of the program's end of the pair, by which a descriptor is known
-    };
-    struct leaving {
-        std::unique_ptr<attached_socket> socket;
+    /// A request that waits until what is closed is gone: a bind may have failed for a port which is just coming free.
+    struct postponed {
+        int control;
+        request_header header;
+        std::vector<std::byte> body;
+        std::uint64_t round;
         clock::time_point until;
-        bool hidden = false;  // no shard finds it from `hidden_at` on
-        std::uint64_t hidden_at = 0;
     };
-    /// What the shards look at in each turn.
-    struct polled {
-        std::vector<session*> sessions;
-        std::vector<attached_socket*> unannounced;
+    /// No shard sees it once `token` has passed.
+    struct dying {
+        std::uint64_t token;
+        std::unique_ptr<session> process;
+        std::unique_ptr<holding> socket;
     };
 
     server(control::stack& s, server_options o);
+    static constexpr std::uint64_t bell_bit = 1ull << 63;  // in epoll's data: a socket's id, not a descriptor
+
     std::string listen();
-    void run();
+    std::string set_access();
+    std::string make_sets();
+
+    // the rounds (server.cc)
+    int wait(std::chrono::milliseconds longest);
+    bool watch(std::uint64_t what, int fd, std::uint32_t events);
+    bool admit(uid_t user, int control);
+    void resume_waiting();
     void accept_one();
     void serve(int control);
-    void end_session(int control);
+    void reply(int control, answer& out);
+    void answer_postponed();
+    void end_session(int control, bool for_garbage);
+    void bury_descriptors(uid_t user, message& m);
     void close_socket(std::uint64_t id);
+    void tend_shared(holding& h);
     void let_go();
-    void forsake(session& ended);
     void publish();
+    void forget_idle_users();
 
-    struct answer;
+    // requests (requests.cc)
     void handle(session& s, message& m, const request_header& h, std::span<const std::byte> body, answer& out);
+    void handle(holding& of, const request_header& h, std::span<const std::byte> body, answer& out);
     void make_socket(session& s, const request_header& h, answer& out);
     void open_socket(session& s, message& m, answer& out);
-    static void set_option(attached_socket& s, const request_header& h, std::span<const std::byte> body, answer& out);
-    void reply_socket(session& s, attached_socket& a, answer& out);
+    void set_option(holding& of, const request_header& h, std::span<const std::byte> body, answer& out);
+    bool take_memory(holding& of);
+    void reply_socket(session& s, holding& of, answer& out);
 
     control::stack& stack_;
     const server_options options_;
+    limits limits_;  // under lock_
+    mutable std::mutex lock_;  // of a round, and of those who look
     int listener_ = -1, poll_ = -1, stop_ = -1;
+    bool bound_ = false;
     std::vector<std::unique_ptr<agent>> agents_;
     std::atomic<const polled*> polled_{nullptr};
+    std::uint64_t pictures_ = 0;
+    std::vector<epoll_event> events_;
+    std::uint64_t round_ = 0;
+    unsigned empty_rounds_ = 0;
+    clock::time_point now_;
+    clock::time_point listen_again_{};  // descriptors had run out
+    clock::time_point next_sweep_{};
+
     std::map<int, std::unique_ptr<session>> sessions_;  // by control descriptor
-    std::unordered_map<std::uint64_t, holding> sockets_;
-    std::unordered_map<ino_t, std::uint64_t> by_end_;
-    std::map<uid_t, unsigned> sessions_of_, sockets_of_;
-    std::vector<leaving> leaving_;
-    std::map<attached_socket*, clock::time_point> forsaken_;  // until when; see forsake()
+    std::unordered_map<std::uint64_t, std::unique_ptr<holding>> sockets_;
+    std::unordered_map<std::uint64_t, std::uint64_t> by_cookie_;
+    std::map<uid_t, account> accounts_;
+    std::map<uid_t, std::deque<int>> waiting_;  // controls, for requests to be allowed again
+    std::vector<postponed> postponed_;
+    std::vector<std::unique_ptr<holding>> leaving_;
+    std::map<std::uint64_t, clock::time_point> tended_;  // sockets that live on, by id
+    std::deque<dying> dying_;
+    undertaker undertaker_;
     std::uint64_t last_id_ = 0;
+    events counts_;
     std::atomic<bool> network_changed_{false};
-    std::atomic<unsigned> sessions_now_{0}, sockets_now_{0};
+    std::atomic<bool> stopping_{false};
     std::thread thread_;
 };
 

@@ -1,42 +1,45 @@
 // Numbers of sockets, and the rings they come by.
 #include "attach/session.hh"
 
-#include <unistd.h>
+#include <algorithm>
 
 namespace skua::attach {
 
 namespace {
 
-constexpr unsigned sockets_at_once = 32;     // of one session, in one turn of a shard
-constexpr unsigned datagrams_at_once = 128;  // of one socket
+constexpr unsigned datagrams_at_once = 32;  // of one socket, before another of the same process has its turn
 
 }  // namespace
 
-result<std::unique_ptr<session>> session::make(int control, uid_t user, unsigned shards) {
+result<std::unique_ptr<session>> session::make(int control, pid_t process, uid_t user, unsigned shards) {
+    // Zeros are empty rings: no page of it is touched before the process announces something.
     auto memory = region::make("skua-session", shards * sizeof(announcements));
-    if (!memory) {
-        close(control);
-        return fail(memory.error().code);
-    }
-    for (unsigned i = 0; i < shards; i++) new (&memory->bytes()[i * sizeof(announcements)]) announcements;
-    return std::unique_ptr<session>(new session(control, user, std::move(*memory), shards));
+    if (!memory) return fail(memory.error().code);
+    return std::unique_ptr<session>(new session(control, process, user, std::move(*memory), shards));
 }
 
-session::session(int control, uid_t user, region memory, unsigned shards)
-    : control_(control),
-      user_(user),
-      memory_(std::move(memory)),
-      readers_(shards),
-      sockets_(new std::atomic<attached_socket*>[most_sockets]) {
-    for (std::uint32_t i = 0; i < most_sockets; i++) sockets_[i].store(nullptr, std::memory_order_relaxed);
-    for (auto& r : readers_) r.later.reserve(most_sockets);
+session::session(int control, pid_t process, uid_t user, region memory, unsigned shards)
+    : control_(control), process_(process), user_(user), memory_(std::move(memory)), readers_(new reader[shards]) {}
+
+session::~session() {
+    for (auto& p : pieces_) delete p.load(std::memory_order_relaxed);
 }
 
-session::~session() { close(control_); }
+attached_socket* session::at(std::uint32_t number) const {
+    if (number >= most_sockets) return nullptr;
+    const piece* const p = pieces_[number / piece_size].load(std::memory_order_acquire);
+    return p == nullptr ? nullptr : (*p)[number % piece_size].load(std::memory_order_acquire);
+}
 
-result<std::uint32_t> session::add(attached_socket& s) {
-    for (std::uint32_t i = 0; i < used_; i++)
-        if (sockets_[i].load(std::memory_order_relaxed) == &s) return i;
+void session::put(std::uint32_t number, attached_socket* s) {
+    auto& p = pieces_[number / piece_size];
+    if (p.load(std::memory_order_relaxed) == nullptr) p.store(new piece{}, std::memory_order_release);
+    (*p.load(std::memory_order_relaxed))[number % piece_size].store(s, std::memory_order_release);
+}
+
+result<std::uint32_t> session::add(holding& h) {
+    const auto known = opened_.find(h.socket->id());
+    if (known != opened_.end()) return known->second.number;
     std::uint32_t number = used_;
     if (!free_numbers_.empty()) {
         number = free_numbers_.back();
@@ -46,63 +49,48 @@ result<std::uint32_t> session::add(attached_socket& s) {
     } else {
         used_++;
     }
-    sockets_[number].store(&s, std::memory_order_release);
+    put(number, h.socket.get());
+    opened_.emplace(h.socket->id(), opened{number, &h});
+    h.openers.push_back(this);
     return number;
 }
 
-void session::remove(const attached_socket& s) {
-    for (std::uint32_t i = 0; i < used_; i++) {
-        if (sockets_[i].load(std::memory_order_relaxed) != &s) continue;
-        sockets_[i].store(nullptr, std::memory_order_release);
-        free_numbers_.push_back(i);
-    }
+void session::remove(holding& h) {
+    const auto known = opened_.find(h.socket->id());
+    if (known == opened_.end()) return;
+    put(known->second.number, nullptr);
+    free_numbers_.push_back(known->second.number);
+    opened_.erase(known);
+    std::erase(h.openers, this);
 }
 
-attached_socket* session::find(std::uint64_t id) const {
-    for (std::uint32_t i = 0; i < used_; i++) {
-        attached_socket* const s = sockets_[i].load(std::memory_order_relaxed);
-        if (s != nullptr && s->id() == id) return s;
-    }
-    return nullptr;
+holding* session::find(std::uint64_t id) const {
+    const auto known = opened_.find(id);
+    return known == opened_.end() ? nullptr : known->second.what;
 }
 
-std::vector<attached_socket*> session::sockets() const {
-    std::vector<attached_socket*> all;
-    for (std::uint32_t i = 0; i < used_; i++)
-        if (attached_socket* const s = sockets_[i].load(std::memory_order_relaxed)) all.push_back(s);
-    return all;
-}
-
-unsigned session::serve(shard::shard& on, std::uint32_t number, std::vector<std::uint32_t>& later) {
-    if (number >= most_sockets) return 0;
-    attached_socket* const s = sockets_[number].load(std::memory_order_acquire);
-    if (s == nullptr || s->home() != on.index()) return 0;
-    s->announced();
-    const unsigned sent = s->transmit(on, datagrams_at_once);
-    if (sent == datagrams_at_once && later.size() < most_sockets) later.push_back(number);
-    return sent;
-}
-
-unsigned session::poll(shard::shard& on) {
+session::found session::poll(shard::shard& on, unsigned most) {
     reader& mine = readers_[on.index()];
     auto& ring = memory_.as<announcements>()[on.index()];
-    unsigned sent = 0;
-    if (!mine.later.empty()) {
-        const std::uint32_t number = mine.later.back();
-        mine.later.pop_back();
-        sent += serve(on, number, mine.later);
-    }
     std::uint32_t there = ring.written.load(std::memory_order_acquire) - mine.read;
-    if (there == 0) return sent;
-    // More than the ring holds: garbage. Its own announcements are lost by it.
+    if (there == 0 && mine.count == 0) return {};
+    // More than the ring holds is garbage. What was announced is lost to them by it.
     if (there > announcements::room) mine.read += there - announcements::room, there = announcements::room;
-    for (unsigned i = 0; i < std::min(there, sockets_at_once); i++) {
-        const std::uint32_t number = ring.sockets[mine.read % announcements::room].load(std::memory_order_relaxed);
-        mine.read++;
-        sent += serve(on, number, mine.later);
-    }
+    // The rest waits in the ring, which the process finds full.
+    for (; there != 0 && mine.count < reader::room; there--)
+        mine.push(ring.sockets[mine.read++ % announcements::room].load(std::memory_order_relaxed));
     ring.read.store(mine.read, std::memory_order_release);
-    return sent;
+    found out{0, true};
+    for (std::uint32_t left = mine.count; left != 0 && out.sent < most; left--) {
+        const std::uint32_t number = mine.pop();
+        attached_socket* const s = at(number);
+        if (s == nullptr || s->home() != on.index()) continue;
+        out.sent += s->transmit(on, std::min(datagrams_at_once, most - out.sent));
+        if (!s->more()) s->announced();
+        // What was written before the holders could see that is not announced.
+        if (s->more()) mine.push(number);
+    }
+    return out;
 }
 
 }  // namespace skua::attach

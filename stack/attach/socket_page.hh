@@ -63,9 +63,9 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std
 /// What a process shares with the daemon besides its sockets: for each shard a ring of numbers of sockets that have
 /// something to send.
 struct announcements {
-    static constexpr std::uint32_t room = 4096;
-    alignas(line) std::atomic<std::uint32_t> written{0};
-    alignas(line) std::atomic<std::uint32_t> read{0};
+    static constexpr std::uint32_t room = 512;  // what does not fit waits with its writer for a turn of the shard
+    alignas(line) std::atomic<std::uint32_t> written;
+    alignas(line) std::atomic<std::uint32_t> read;
     alignas(line) std::atomic<std::uint32_t> sockets[room];
 };
 

@@ -51,9 +51,10 @@ std::string option_name(const key_info& k) {
     if (k.path == "port[].addresses") return "--address";
     if (k.path == "eal.args") return "--eal";
     if (k.path == "stack.lcores") return "--shard-lcores";  // --lcores is the EAL's
-    if (k.form == key_form::tables) return "--" + dashed(k.path.substr(0, k.path.find('[')));
-    if (k.form == key_form::table) return "";
     const auto [section, name] = parts(k.path);
+    if (k.form == key_form::tables)
+        return section.empty() ? "--" + dashed(k.path.substr(0, k.path.find('['))) : std::string();
+    if (k.form == key_form::table) return "";
     if (section == "stack") return "--" + dashed(name);
     if (section == "port[]" && name != "device" && name != "name") return "--port-" + dashed(name);
     return section.find('[') == std::string::npos ? fmt::format("--{}-{}", section, dashed(name)) : "";

@@ -111,11 +111,24 @@ struct mailbox_config {
     friend bool operator==(const mailbox_config&, const mailbox_config&) = default;
 };
 
+/// Ports below stack.unprivileged_port_start that a user may bind.
+struct attach_allowance {
+    std::string user;
+    std::vector<port_range> ports;
+    friend bool operator==(const attach_allowance&, const attach_allowance&) = default;
+};
+
 /// Other processes on this machine.
 struct attach_config {
-    std::string path;  // empty: nobody can attach
+    std::string path;   // empty: nobody can attach
+    std::string owner;  // of the socket, as user_id() knows it; empty: who runs the daemon
+    std::string group;
+    std::uint32_t mode = 0666;
     std::uint32_t sessions_per_user = 256;
     std::uint32_t sockets_per_user = 4096;
+    std::uint32_t memory_per_user = 4096;  // MiB
+    std::uint32_t requests_per_second = 50000;
+    std::vector<attach_allowance> allow;
     friend bool operator==(const attach_config&, const attach_config&) = default;
 };
 
@@ -215,6 +228,10 @@ std::vector<config_problem> check(const config& c);
 std::string to_toml(const config& c);
 /// Markdown: every key with type, default, unit, meaning and command-line option.
 std::string config_reference();
+
+/// Of a name, or a number that need not have one. Nothing: there is no such user, no such group.
+std::optional<std::uint32_t> user_id(const std::string& text);
+std::optional<std::uint32_t> group_id(const std::string& text);
 
 /// "1-3,5" → 1 2 3 5; nothing if it is not such a list, counts backwards or names an lcore twice.
 std::optional<std::vector<unsigned>> parse_lcore_list(std::string_view text);

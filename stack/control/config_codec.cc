@@ -1,6 +1,9 @@
 // Codecs of addresses, names, port ranges, RSS keys and lcore lists.
 #include "control/config_codec.hh"
 
+#include <grp.h>
+#include <pwd.h>
+
 #include <charconv>
 #include <set>
 
@@ -40,7 +43,42 @@ std::optional<unsigned> number(std::string_view text) {
 
 constexpr unsigned highest_lcore = 1023;
 
+/// A name that `known` knows, or a number, which may stand without quotes.
+codec<std::string> account(const char* what, std::optional<std::uint32_t> (*known)(const std::string&)) {
+    return {key_form::text, fmt::format("the name or number of a {} of this machine", what),
+            [known](const toml::node& n) -> std::optional<std::string> {
+                std::string text;
+                if (const auto v = n.value_exact<std::int64_t>()) text = fmt::to_string(*v);
+                else if (const auto t = n.value_exact<std::string>()) text = *t;
+                else return {};
+                if (!text.empty() && !known(text)) return {};
+                return text;
+            },
+            [](const std::string& v) { return toml_string(v); }};
+}
+
+/// "53" or "1000-1010".
+std::optional<port_range> parse_port_range(std::string_view text) {
+    const auto dash = text.find('-');
+    const auto first = number(text.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : number(text.substr(dash + 1));
+    if (!first || !last || *first < 1 || *first > *last || *last > 65535) return {};
+    return port_range{static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last)};
+}
+
 }  // namespace
+
+std::optional<std::uint32_t> user_id(const std::string& text) {
+    if (const auto n = number(text)) return n;
+    const passwd* const found = getpwnam(text.c_str());
+    return found == nullptr ? std::nullopt : std::optional(found->pw_uid);
+}
+
+std::optional<std::uint32_t> group_id(const std::string& text) {
+    if (const auto n = number(text)) return n;
+    const group* const found = getgrnam(text.c_str());
+    return found == nullptr ? std::nullopt : std::optional(found->gr_gid);
+}
 
 std::optional<std::vector<unsigned>> parse_lcore_list(std::string_view text) {
     std::vector<unsigned> lcores;
@@ -124,6 +162,33 @@ codec<port_range> ports() {
 
 codec<rss_key> rss_key_text() {
     return parsed<rss_key>("\"random\", \"symmetric\" or 40 or 52 bytes in hex", parse_rss_key, rss_key_text_of);
+}
+
+codec<port_range> port_or_range() {
+    return {key_form::text, "a port or a range of ports (53, \"1000-1010\")",
+            [](const toml::node& n) -> std::optional<port_range> {
+                if (const auto v = n.value_exact<std::int64_t>()) return parse_port_range(fmt::to_string(*v));
+                const auto text = n.value_exact<std::string_view>();
+                return text ? parse_port_range(*text) : std::nullopt;
+            },
+            [](const port_range& r) {
+                return r.first == r.last ? fmt::to_string(r.first) : fmt::format("\"{}-{}\"", r.first, r.last);
+            }};
+}
+
+codec<std::string> user_text() { return account("user", user_id); }
+codec<std::string> group_text() { return account("group", group_id); }
+
+codec<std::uint32_t> file_mode() {
+    return parsed<std::uint32_t>(
+        "permissions in octal (\"0660\")",
+        [](std::string_view t) -> std::optional<std::uint32_t> {
+            std::uint32_t mode = 0;
+            const auto [end, problem] = std::from_chars(t.data(), t.data() + t.size(), mode, 8);
+            if (problem != std::errc{} || end != t.data() + t.size() || mode > 0777) return {};
+            return mode;
+        },
+        [](std::uint32_t mode) { return fmt::format("{:04o}", mode); });
 }
 
 }  // namespace skua::control

@@ -169,6 +169,10 @@ codec<ip_prefix> prefix();
 codec<ip_address> address();
 codec<mac_address> mac();
 codec<port_range> ports();
+codec<port_range> port_or_range();
 codec<rss_key> rss_key_text();
+codec<std::string> user_text();   // or nothing
+codec<std::string> group_text();  // or nothing
+codec<std::uint32_t> file_mode();
 
 }  // namespace skua::control

@@ -248,14 +248,36 @@ const std::vector<key<neighbour_config>>& keys<neighbour_config>() {
 }
 
 template <>
+const std::vector<key<attach_allowance>>& keys<attach_allowance>() {
+    static const std::vector<key<attach_allowance>> table{
+        value("user", &attach_allowance::user, user_text(), "", "Name or number of the user.", true),
+        list("ports", &attach_allowance::ports, port_or_range(), "ports and ranges of ports (53, \"1000-1010\")",
+             "Below `stack.unprivileged_port_start`, that programs of the user may bind all the same."),
+    };
+    return table;
+}
+
+template <>
 const std::vector<key<attach_config>>& keys<attach_config>() {
     static const std::vector<key<attach_config>> table{
         value("path", &attach_config::path, any_text(), "",
               "Of the UNIX socket by which other processes attach to `skuad`. Empty: nobody can."),
+        value("owner", &attach_config::owner, user_text(), "",
+              "User who owns the socket, by name or number. Empty: who runs the daemon."),
+        value("group", &attach_config::group, group_text(), "", "Its group. Empty: that of who runs the daemon."),
+        value("mode", &attach_config::mode, file_mode(), "",
+              "Its permissions: who may write to the socket may attach."),
         value("sessions_per_user", &attach_config::sessions_per_user, integer<u32>(1, 65536), "processes",
               "Attached at one time, of one user."),
         value("sockets_per_user", &attach_config::sockets_per_user, integer<u32>(1, 1 << 20), "sockets",
               "Open at one time, of one user."),
+        value("memory_per_user", &attach_config::memory_per_user, integer<u32>(1, 1 << 20), "MiB",
+              "Shared with programs of one user: for each socket, what its SO_RCVBUF and SO_SNDBUF may fill. What a "
+              "program writes there itself counts to its own control group."),
+        value("requests_per_second", &attach_config::requests_per_second, integer<u32>(10, 10'000'000), "",
+              "Control requests answered to programs of one user; beyond it they wait for their turn. Datagrams are "
+              "no requests."),
+        sections("allow", &attach_config::allow, "Users who may bind privileged ports; root may always."),
     };
     return table;
 }

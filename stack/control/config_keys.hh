@@ -82,6 +82,8 @@ template <>
 const std::vector<key<route_config>>& keys<route_config>();
 template <>
 const std::vector<key<neighbour_config>>& keys<neighbour_config>();
+template <>
+const std::vector<key<attach_allowance>>& keys<attach_allowance>();
 
 /// Every key, flat, in the order of the table.
 std::vector<key_info> all_keys();

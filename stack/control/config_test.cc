@@ -91,6 +91,20 @@ messages_per_second = 0
 burst = 1
 [mailbox]
 size = 64
+[attach]
+path = "/run/skua/attach"
+owner = "root"
+group = 0
+mode = "0660"
+sessions_per_user = 3
+sockets_per_user = 4
+memory_per_user = 5
+requests_per_second = 60
+[[attach.allow]]
+user = "root"
+ports = [53, "1000-1010"]
+[[attach.allow]]
+user = 54321
 [log]
 level = "debug"
 [[port]]
@@ -147,6 +161,8 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(c.reassembly, (reassembly_config{1, 65536, seconds(1), seconds(2)}));
     EXPECT_EQ(c.icmp, (icmp_config{0, 1}));
     EXPECT_EQ(c.mailbox.size, 64u);
+    EXPECT_EQ(c.attach, (attach_config{"/run/skua/attach", "root", "0", 0660, 3, 4, 5, 60,
+                                       {{"root", {{53, 53}, {1000, 1010}}}, {"54321", {}}}}));
     EXPECT_EQ(c.log.level, log_level::debug);
     ASSERT_EQ(c.ports.size(), 2u);
     const auto& p = c.ports[0];
@@ -400,6 +416,22 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{neighbour("\naddress = \"198.18.0.9\"\n[[neighbour]]\naddress = \"198.18.0.9\"") +
                     std::string(neighbour_mac),
                 "f.toml:8:11: neighbour[1].address: found \"198.18.0.9\", expected each neighbour once"}));
+
+TEST(config_problems, of_who_may_attach) {
+    EXPECT_EQ(problems_of("[attach]\nowner = \"nobody-of-this-name\"\ngroup = -1\nmode = \"0999\"\n"
+                          "[[attach.allow]]\nports = [0, \"20-10\", \"1-65536\", 53]\n"),
+              "f.toml:2:9: attach.owner: found \"nobody-of-this-name\", "
+              "expected the name or number of a user of this machine\n"
+              "f.toml:3:9: attach.group: found -1, expected the name or number of a group of this machine\n"
+              "f.toml:4:8: attach.mode: found \"0999\", expected permissions in octal (\"0660\")\n"
+              "f.toml:5:1: attach.allow[0].user: found nothing, expected the name or number of a user of this machine\n"
+              "f.toml:6:10: attach.allow[0].ports[0]: found 0, "
+              "expected a port or a range of ports (53, \"1000-1010\")\n"
+              "f.toml:6:13: attach.allow[0].ports[1]: found \"20-10\", "
+              "expected a port or a range of ports (53, \"1000-1010\")\n"
+              "f.toml:6:22: attach.allow[0].ports[2]: found \"1-65536\", "
+              "expected a port or a range of ports (53, \"1000-1010\")\n");
+}
 
 TEST(config_problems, are_all_told_in_the_order_of_lines) {
     EXPECT_EQ(problems_of("[stack]\nshards = 0\nburst = 0\nx = 1\n[icmp]\nburst = 0\n"),

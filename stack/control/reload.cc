@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 namespace skua::control {
 
 namespace {
@@ -14,6 +16,9 @@ bool same_but_addresses(port_config a, port_config b) {
     }
     return a == b;
 }
+
+/// What is made once; quotas and allowances can change.
+auto attach_socket(const attach_config& a) { return std::tuple(a.path, a.owner, a.group, a.mode); }
 
 }  // namespace
 
@@ -33,7 +38,7 @@ std::vector<std::string> needs_restart(const config& now, const config& next) {
     compare("reassembly", now.reassembly, next.reassembly);
     compare("icmp", now.icmp, next.icmp);
     compare("mailbox", now.mailbox, next.mailbox);
-    compare("attach", now.attach, next.attach);
+    compare("attach", attach_socket(now.attach), attach_socket(next.attach));
     if (now.ports.size() != next.ports.size()) {
         out.emplace_back("the number of ports");
         return out;

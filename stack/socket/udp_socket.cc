@@ -95,7 +95,7 @@ result<void> udp_socket::bind_locked(const endpoint& wanted) {
     const net::topology& map = host_.topology();
     const bool scoped = needs_scope(wanted.address);
     const bool forbidden =
-        wanted.port != 0 && wanted.port < host_.socket_limits().unprivileged_port_start && !who_.privileged();
+        wanted.port != 0 && wanted.port < host_.socket_limits().unprivileged_port_start && !who_.may_bind(wanted.port);
     const bool ours = scoped || is_bindable(map, wanted.address);
     // IPv4 looks at the address first, IPv6 last (__inet_bind, __inet6_bind).
     if (family == ip_family::v4 && !ours) return fail(EADDRNOTAVAIL);

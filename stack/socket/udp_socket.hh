@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/counters.hh"
@@ -26,10 +28,19 @@ namespace skua::socket {
 
 class udp_socket;
 
+/// Ranges, first and last.
+using port_list = std::vector<std::pair<std::uint16_t, std::uint16_t>>;
+
 /// Who makes a socket, as bind and the options with FORCE want to know it.
 struct credentials {
     uid_t effective_uid = 0;
+    std::shared_ptr<const port_list> ports;  // privileged ones that it may bind all the same; nullptr: none
     bool privileged() const { return effective_uid == 0; }
+    bool may_bind(std::uint16_t port) const {
+        return privileged() || (ports && std::ranges::any_of(*ports, [port](const auto& r) {
+                                    return r.first <= port && port <= r.second;
+                                }));
+    }
 };
 
 /// A datagram that a receiver may keep: if it moves the packet out, the packet is its own; what is left is freed.

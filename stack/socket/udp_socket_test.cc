@@ -52,6 +52,12 @@ TEST_F(socket_test, privileged_ports_and_forced_buffers_need_privilege) {
     EXPECT_EQ(user.bind(in4("8.8.8.8", 1023)), -EADDRNOTAVAIL);   // IPv4 at the address
     EXPECT_EQ(root.bind(in4("127.0.0.1", 1023)), 0);
     EXPECT_EQ(user.bind(in4("127.0.0.1", 1024)), 0);
+    const auto dns = std::make_shared<const port_list>(port_list{{53, 53}, {1000, 1010}});
+    auto allowed = make(AF_INET, {1000, dns}), once_more = make(AF_INET, {1000, dns});
+    EXPECT_EQ(allowed.bind(in4("127.0.0.1", 52)), -EACCES);
+    EXPECT_EQ(allowed.bind(in4("127.0.0.1", 1011)), -EACCES);
+    EXPECT_EQ(allowed.bind(in4("127.0.0.1", 53)), 0);
+    EXPECT_EQ(once_more.bind(in4("127.0.0.1", 1010)), 0);
     EXPECT_EQ(user.set(SOL_SOCKET, SO_RCVBUFFORCE, 5000), -EPERM);
     EXPECT_EQ(user.set(SOL_SOCKET, SO_SNDBUFFORCE, 5000), -EPERM);
     EXPECT_EQ(user.set(SOL_SOCKET, SO_BINDTODEVICE, "p0", 2), 0);
