@@ -52,7 +52,8 @@ _shared = {}
 
 
 def setUpModule():
-    folder = tempfile.TemporaryDirectory(prefix="skua-nic-image-")
+    # Where tests/run cleans up even after it had to end us: the image is large.
+    folder = tempfile.TemporaryDirectory(prefix="skua-nic-image-", dir=os.getcwd())
     unittest.addModuleCleanup(folder.cleanup)
     _shared["qemu"] = guest.Qemu()
     _shared["image"] = pathlib.Path(folder.name) / "image"
