@@ -355,9 +355,9 @@ void remote_socket::set_timeout(bool receiving, std::int64_t nanoseconds) {
 // ---- What the descriptor shows --------------------------------------------------------------------------------------
 
 void remote_socket::watch(int fd, bool edge) {
+    own(fd);  // by which this process reads bytes that tell of nothing any more, whoever watched first
     const std::uint32_t wanted = socket_page::watch_level | (edge ? socket_page::watch_edge : 0);
     if ((page_->watch.fetch_or(wanted, std::memory_order_seq_cst) & wanted) == wanted) return;
-    own(fd);
     // What came before anybody watched shows on no descriptor; who polls next must find it.
     if (readable() || page_->error.load() != 0) (void)call(fd, request::remind);
 }

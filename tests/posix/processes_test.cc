@@ -54,6 +54,19 @@ TEST_P(processes, a_child_answers_for_its_parent) {
     expect_success(second);
 }
 
+TEST_P(processes, each_child_that_waits_sees_when_nothing_is_there_any_more) {
+    const two t(family());
+    for (int i = 0; i < 3; i++) {
+        const pid_t child = fork_child([&] {
+            const descriptor set = make_epoll();
+            add(set, t.to, EPOLLIN);
+            return one_event(set) == EPOLLIN && receive(t.to) == "news" && one_event(set, 0) == 0;
+        });
+        send_text(t.from, "news");
+        expect_success(child);
+    }
+}
+
 TEST_P(processes, a_program_keeps_the_socket_of_the_last) {
     const descriptor s = bound(family());
     const pid_t child = fork_child([&]() -> bool { become("answer-one", s); });
