@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Draws the JSON report of the herd: what a datagram costs against the number of waiters, four ways on two sides.
+"""Draws the JSON report of the herd: what a datagram costs against the number of waiters, four ways on each side.
 
     plot_herd.py REPORT.json FILE.png
 """
@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "apps"))
 from plot_style import INK, MUTED, SERIES, STYLE, empty, plot, plt  # noqa: E402
 
 MODES = {"epoll": SERIES[3], "exclusive": SERIES[0], "lock": SERIES[1], "reuseport": SERIES[2]}
-SIDES = {"skua": ("-", "o"), "kernel": ((0, (4, 2.5)), "s")}
+SIDES = {"skua": ("-", "o"), "attached": ((0, (1, 1)), "D"), "kernel": ((0, (4, 2.5)), "s")}
 PANELS = [  # title, value, logarithmic
     ("Wake-ups per datagram", lambda r: r["wakeups_per_datagram"], False),
     ("Useless wake-ups per datagram", lambda r: r["useless_per_datagram"], False),
@@ -49,7 +49,7 @@ def draw_panel(axes, results, title, value, logarithmic):
         dashes, marker = SIDES[side]
         axes.plot([r["waiters"] * nudge for r in line], [value(r) for r in line], color=MODES[mode], linewidth=1.8,
                   linestyle=dashes, marker=marker, markersize=5.5,
-                  markerfacecolor=MODES[mode] if side == "skua" else "white", clip_on=False, zorder=3)
+                  markerfacecolor="white" if side == "kernel" else MODES[mode], clip_on=False, zorder=3)
     numbers = sorted({r["waiters"] for r in results})
     axes.set_xscale("log", base=2)
     axes.set_xlim(numbers[0] / 1.25, numbers[-1] * 1.25)
@@ -84,9 +84,9 @@ def draw(report, file):
                     "latency: all asleep when a datagram comes", fontsize=11, color=MUTED, va="center")
         handles = [Line2D([], [], color=colour, linewidth=3, label=mode) for mode, colour in MODES.items()]
         handles += [Line2D([], [], color=INK, linewidth=1.8, linestyle=dashes, marker=marker, markersize=5.5,
-                           markerfacecolor=INK if side == "skua" else "white", label=side)
-                    for side, (dashes, marker) in SIDES.items()]
-        figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.052, 0.893), ncols=6, frameon=False,
+                           markerfacecolor="white" if side == "kernel" else INK, label=side)
+                    for side, (dashes, marker) in SIDES.items() if any(r["side"] == side for r in results)]
+        figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.052, 0.893), ncols=7, frameon=False,
                       fontsize=11.5, handlelength=2.6, columnspacing=2)
         for axes, panel in zip(panels.flat, PANELS):
             draw_panel(axes, results, *panel)

@@ -125,7 +125,8 @@ std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
         "  exclusive  the same with EPOLLEXCLUSIVE\n"
         "  lock       the same, but only the holder of a lock has the socket in its set (as nginx's accept_mutex)\n"
         "  reuseport  a socket for each waiter, all in one SO_REUSEPORT group\n"
-        "once on the kernel's sockets and once on skua's. Half of the time the sender waits until all waiters sleep\n"
+        "once on the kernel's sockets and once on skua's: embedded in this program, where waiters are processes in its\n"
+        "own sense (threads), or with --processes of a skuad that real processes attach to. Half of the time the sender waits until all waiters sleep\n"
         "before it sends a datagram: wake-ups, useless wake-ups (without a datagram) and latency (send to return of\n"
         "recv) are of that half. In the other half it keeps 128 datagrams in flight: datagrams a second.\n"
         "A wake-up is a sleep of the waiter's thread that ended otherwise than by its timer (ru_nvcsw), even if\n"
@@ -136,7 +137,7 @@ std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
     app.add_option("--waiters", a.waiters, "How many waiters, one case for each number")
         ->delimiter(',')
         ->check(CLI::Range(1u, max_waiters));
-    app.add_option("--sides", a.sides, "Whose sockets: kernel, skua")
+    app.add_option("--sides", a.sides, fmt::format("Whose sockets: {}, {}", kernel_side::name, skua_side::name))
         ->delimiter(',')
         ->check(CLI::IsMember({kernel_side::name, skua_side::name}));
     app.add_option("--json", a.json, "Write the results to this file");
@@ -160,7 +161,7 @@ int main(int argc, char** argv) {
     if (const auto status = read_arguments(a, argc, argv)) return *status;
     std::vector<result> results;
     try {
-        // The kernel's side first: it forks, and the stack has threads.
+        // The kernel's side first: it forks, and an embedded stack has threads.
         run_side<kernel_side>(a, results);
         run_side<skua_side>(a, results);
     } catch (const std::exception& e) {

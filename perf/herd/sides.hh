@@ -1,7 +1,7 @@
-// The two sides of the comparison under the same names: the kernel's sockets and skua's.
+// The two sides of the comparison under the same names: the kernel's sockets and skua's. What of skua's depends on
+// whether it is embedded in the program or in a skuad that processes attach to, is in a source file of its own.
 #pragma once
 
-#include <sched.h>
 #include <skua/skua.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,11 +9,25 @@
 #include <unistd.h>
 
 #include <functional>
-#include <thread>
+#include <memory>
 
 namespace skua::herd {
 
-/// A process is one of the operating system.
+/// Runs `body`. False: it threw; what it said stands on stderr.
+bool run_and_say(const std::function<void()>& body);
+
+/// A process of the operating system.
+class forked {
+public:
+    /// Runs `body` in a fork of this process. Throws std::system_error.
+    explicit forked(const std::function<void()>& body);
+    /// False: `body` threw; what it said stands on stderr.
+    bool wait();
+
+private:
+    pid_t pid_;
+};
+
 struct kernel_side {
     static constexpr const char* name = "kernel";
     static constexpr auto* socket = &::socket;
@@ -31,21 +45,11 @@ struct kernel_side {
     /// The kernel runs already.
     struct world {};
 
-    class process {
-    public:
-        /// Runs `body` in a fork of this process. Throws std::system_error.
-        explicit process(const std::function<void()>& body);
-        /// False: `body` threw; what it said stands on stderr.
-        bool wait();
-
-    private:
-        pid_t pid_;
-    };
+    using process = forked;
 };
 
-/// A process is a thread with a descriptor table of its own.
 struct skua_side {
-    static constexpr const char* name = "skua";
+    static const char* const name;
     static constexpr auto* socket = &::skua_socket;
     static constexpr auto* setsockopt = &::skua_setsockopt;
     static constexpr auto* bind = &::skua_bind;
@@ -58,7 +62,7 @@ struct skua_side {
     static constexpr auto* epoll_ctl = &::skua_epoll_ctl;
     static constexpr auto* epoll_wait = &::skua_epoll_wait;
 
-    /// Starts a stack without ports, with one shard on a thread of its own; stops it. Throws std::system_error.
+    /// Starts a stack without ports, with one shard; stops it. Throws.
     class world {
     public:
         world();
@@ -67,18 +71,22 @@ struct skua_side {
         world& operator=(const world&) = delete;
 
     private:
-        cpu_set_t before_;  // CPUs that this thread may use
+        struct state;
+        std::unique_ptr<state> state_;
     };
 
+    /// As `forked`: in skua's own sense if it is embedded.
     class process {
     public:
         explicit process(const std::function<void()>& body);
+        ~process();
+        process(const process&) = delete;
+        process& operator=(const process&) = delete;
         bool wait();
 
     private:
-        skua_process* table_;
-        bool sound_ = false;
-        std::jthread thread_;  // last: it ends before what it uses
+        struct state;
+        std::unique_ptr<state> state_;
     };
 };
 
