@@ -27,7 +27,7 @@ int duplicated(int from, int to) {
 
 int skua_close(int fd) {
     const bool last = descriptors::instance().remove(fd);
-    skua::client::interests::instance().closed(fd);
+    skua::client::interests::closed(fd);
     const int done = close(fd);
     // Whoever binds or sends next finds the socket gone, as after the kernel's close.
     if (last) skua::client::connection::instance().settle();

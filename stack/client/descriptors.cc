@@ -67,8 +67,9 @@ bool looks_like_ours(int fd) {
 }  // namespace
 
 descriptors& descriptors::instance() {
-    static descriptors* const one = new descriptors;  // of use to the last call of a process
-    return *one;
+    // No memory is asked for: an allocator's own calls come here before it is ready (jemalloc reads a file).
+    static constinit descriptors one;
+    return one;
 }
 
 descriptors::use::~use() {

@@ -44,7 +44,7 @@ public:
     void sees_all() { sees_all_ = true; }
 
 private:
-    descriptors() = default;
+    constexpr descriptors() = default;
     use recognise(int fd);
 
     bool sees_all_ = false;

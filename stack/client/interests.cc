@@ -3,7 +3,13 @@
 
 #include <pthread.h>
 
+#include <atomic>
+
 namespace skua::client {
+
+namespace {
+std::atomic<bool> any{false};  // was ever registered
+}
 
 interests& interests::instance() {
     static interests* const one = new interests;  // of use to the last call of a process
@@ -17,6 +23,7 @@ interests::interests() {
 
 void interests::set(int epfd, int fd, const epoll_event& event) {
     const std::lock_guard hold(lock_);
+    any.store(true, std::memory_order_relaxed);
     known_[{epfd, fd}] = {fd, event.events, event.data.u64};
 }
 
@@ -26,9 +33,12 @@ void interests::drop(int epfd, int fd) {
 }
 
 void interests::closed(int fd) {
-    const std::lock_guard hold(lock_);
+    // As in descriptors::instance(), no memory is asked for by who has none.
+    if (!any.load(std::memory_order_relaxed)) return;
+    interests& all = instance();
+    const std::lock_guard hold(all.lock_);
     // Of a socket's descriptor nothing is forgotten: its registration lives on with a duplicate.
-    known_.erase(known_.lower_bound({fd, 0}), known_.lower_bound({fd + 1, 0}));
+    all.known_.erase(all.known_.lower_bound({fd, 0}), all.known_.lower_bound({fd + 1, 0}));
 }
 
 std::optional<interests::interest> interests::find(int epfd, std::uint64_t data) {

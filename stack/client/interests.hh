@@ -24,7 +24,7 @@ public:
     void set(int epfd, int fd, const epoll_event& event);
     void drop(int epfd, int fd);
     /// A descriptor of either kind was closed.
-    void closed(int fd);
+    static void closed(int fd);
     std::optional<interest> find(int epfd, std::uint64_t data);
 
 private:
