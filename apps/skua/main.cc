@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -128,13 +129,16 @@ int main(int argc, char** argv) {
         ->type_name("WHAT")
         ->check(CLI::IsMember({"kernel", "error"}));
     run_command.prefix_command();
+    // CLI11 ends a prefix command at a "--" within it: that belongs to the program, unless it stands before it.
+    char** const end = argv + argc;
+    char** const mark = std::find_if(argv, end, [](const char* word) { return std::strcmp(word, "--") == 0; });
     try {
-        app.parse(argc, argv);
+        app.parse(static_cast<int>(mark - argv), argv);
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : usage_error;
     }
     o.command = run_command.remaining();
-    if (!o.command.empty() && o.command[0] == "--") o.command.erase(o.command.begin());
+    o.command.insert(o.command.end(), mark != end && o.command.empty() ? mark + 1 : mark, end);
     if (o.command.empty()) return fail("run: which program? See skua run --help");
     return run(o);
 }
