@@ -13,6 +13,42 @@
 #include "client/connection.hh"
 #include "client/preload/next.hh"
 
+// Elsewhere in the library libc's names mean libc's own calls; to the linker's --wrap these are the preload's.
+extern "C" {
+decltype(::socket) __real_socket;
+decltype(::bind) __real_bind;
+decltype(::connect) __real_connect;
+decltype(::getsockname) __real_getsockname;
+decltype(::getpeername) __real_getpeername;
+decltype(::getsockopt) __real_getsockopt;
+decltype(::setsockopt) __real_setsockopt;
+decltype(::shutdown) __real_shutdown;
+decltype(::read) __real_read;
+decltype(::readv) __real_readv;
+decltype(::write) __real_write;
+decltype(::writev) __real_writev;
+decltype(::sendto) __real_sendto;
+decltype(::sendmsg) __real_sendmsg;
+decltype(::sendmmsg) __real_sendmmsg;
+decltype(::recvfrom) __real_recvfrom;
+decltype(::recvmsg) __real_recvmsg;
+decltype(::recvmmsg) __real_recvmmsg;
+decltype(::close) __real_close;
+decltype(::dup) __real_dup;
+decltype(::dup2) __real_dup2;
+decltype(::dup3) __real_dup3;
+decltype(::fcntl) __real_fcntl;
+decltype(::ioctl) __real_ioctl;
+decltype(::poll) __real_poll;
+decltype(::ppoll) __real_ppoll;
+decltype(::select) __real_select;
+decltype(::pselect) __real_pselect;
+decltype(::epoll_ctl) __real_epoll_ctl;
+decltype(::epoll_wait) __real_epoll_wait;
+decltype(::epoll_pwait) __real_epoll_pwait;
+decltype(::epoll_pwait2) __real_epoll_pwait2;
+}
+
 namespace {
 
 using namespace skua::client;
@@ -44,27 +80,27 @@ struct mask_and_size {
 
 std::optional<long> on_sockets(long number, const words& w) {
     switch (number) {
-        case SYS_socket: return with(socket, w);
-        case SYS_bind: return with(bind, w);
-        case SYS_connect: return with(connect, w);
+        case SYS_socket: return with(__real_socket, w);
+        case SYS_bind: return with(__real_bind, w);
+        case SYS_connect: return with(__real_connect, w);
         case SYS_listen: return with(listen, w);
         case SYS_accept: return with(accept, w);
         case SYS_accept4: return with(accept4, w);
-        case SYS_getsockname: return with(getsockname, w);
-        case SYS_getpeername: return with(getpeername, w);
-        case SYS_getsockopt: return with(getsockopt, w);
-        case SYS_setsockopt: return with(setsockopt, w);
-        case SYS_shutdown: return with(shutdown, w);
-        case SYS_sendto: return with(sendto, w);
-        case SYS_sendmsg: return with(sendmsg, w);
-        case SYS_sendmmsg: return with(sendmmsg, w);
-        case SYS_recvfrom: return with(recvfrom, w);
-        case SYS_recvmsg: return with(recvmsg, w);
-        case SYS_recvmmsg: return with(recvmmsg, w);
-        case SYS_read: return with(read, w);
-        case SYS_readv: return with(readv, w);
-        case SYS_write: return with(write, w);
-        case SYS_writev: return with(writev, w);
+        case SYS_getsockname: return with(__real_getsockname, w);
+        case SYS_getpeername: return with(__real_getpeername, w);
+        case SYS_getsockopt: return with(__real_getsockopt, w);
+        case SYS_setsockopt: return with(__real_setsockopt, w);
+        case SYS_shutdown: return with(__real_shutdown, w);
+        case SYS_sendto: return with(__real_sendto, w);
+        case SYS_sendmsg: return with(__real_sendmsg, w);
+        case SYS_sendmmsg: return with(__real_sendmmsg, w);
+        case SYS_recvfrom: return with(__real_recvfrom, w);
+        case SYS_recvmsg: return with(__real_recvmsg, w);
+        case SYS_recvmmsg: return with(__real_recvmmsg, w);
+        case SYS_read: return with(__real_read, w);
+        case SYS_readv: return with(__real_readv, w);
+        case SYS_write: return with(__real_write, w);
+        case SYS_writev: return with(__real_writev, w);
         case SYS_sendfile: return with(sendfile64, w);
         case SYS_splice: return with(splice, w);
         default: return {};
@@ -73,14 +109,14 @@ std::optional<long> on_sockets(long number, const words& w) {
 
 std::optional<long> on_descriptors(long number, const words& w) {
     switch (number) {
-        case SYS_close: return with(close, w);
+        case SYS_close: return with(__real_close, w);
         case SYS_close_range: return with(close_range, w);
-        case SYS_dup: return with(dup, w);
-        case SYS_dup3: return with(dup3, w);
-        case SYS_fcntl: return fcntl(as<int>(w[0]), as<int>(w[1]), w[2]);
-        case SYS_ioctl: return ioctl(as<int>(w[0]), as<unsigned long>(w[1]), as<void*>(w[2]));
+        case SYS_dup: return with(__real_dup, w);
+        case SYS_dup3: return with(__real_dup3, w);
+        case SYS_fcntl: return __real_fcntl(as<int>(w[0]), as<int>(w[1]), w[2]);
+        case SYS_ioctl: return __real_ioctl(as<int>(w[0]), as<unsigned long>(w[1]), as<void*>(w[2]));
 #ifdef SYS_dup2
-        case SYS_dup2: return with(dup2, w);
+        case SYS_dup2: return with(__real_dup2, w);
 #endif
 #ifdef SYS_fork
         case SYS_fork: return with(fork, w);
@@ -94,19 +130,19 @@ std::optional<long> on_descriptors(long number, const words& w) {
 
 std::optional<long> on_waiting(long number, const words& w) {
     switch (number) {
-        case SYS_ppoll: return ppoll(as<pollfd*>(w[0]), as<nfds_t>(w[1]), as<timespec*>(w[2]), as<sigset_t*>(w[3]));
+        case SYS_ppoll: return __real_ppoll(as<pollfd*>(w[0]), as<nfds_t>(w[1]), as<timespec*>(w[2]), as<sigset_t*>(w[3]));
         case SYS_pselect6: {
             const auto* const m = as<mask_and_size*>(w[5]);
-            return pselect(as<int>(w[0]), as<fd_set*>(w[1]), as<fd_set*>(w[2]), as<fd_set*>(w[3]), as<timespec*>(w[4]),
+            return __real_pselect(as<int>(w[0]), as<fd_set*>(w[1]), as<fd_set*>(w[2]), as<fd_set*>(w[3]), as<timespec*>(w[4]),
                            m != nullptr ? m->mask : nullptr);
         }
-        case SYS_epoll_ctl: return with(epoll_ctl, w);
-        case SYS_epoll_pwait: return with(epoll_pwait, w);
-        case SYS_epoll_pwait2: return with(epoll_pwait2, w);
+        case SYS_epoll_ctl: return with(__real_epoll_ctl, w);
+        case SYS_epoll_pwait: return with(__real_epoll_pwait, w);
+        case SYS_epoll_pwait2: return with(__real_epoll_pwait2, w);
 #ifdef SYS_poll
-        case SYS_poll: return with(poll, w);
-        case SYS_select: return with(select, w);
-        case SYS_epoll_wait: return with(epoll_wait, w);
+        case SYS_poll: return with(__real_poll, w);
+        case SYS_select: return with(__real_select, w);
+        case SYS_epoll_wait: return with(__real_epoll_wait, w);
 #endif
         default: return {};
     }
