@@ -76,7 +76,6 @@ public:
             ours_.emplace_back(i, std::move(s));
         }
     }
-    bool any() const { return !ours_.empty(); }
     pollfd* data() { return many_.data(); }
     /// From what was found to what is told; how many have something to tell.
     int translate(pollfd* fds) {
@@ -90,12 +89,16 @@ private:
     std::vector<std::pair<nfds_t, descriptors::use>> ours_;
 };
 
+bool any_of_ours(const pollfd* fds, nfds_t count) {
+    return std::any_of(fds, fds + count, [](const pollfd& p) { return bool(descriptors::instance().find(p.fd)); });
+}
+
 int poll_any(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
     rlimit limit{};
     if (fds == nullptr || count == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || count > limit.rlim_cur)
         return ppoll(fds, count, timeout, mask);
+    if (!any_of_ours(fds, count)) return ppoll(fds, count, timeout, mask);
     polled all(fds, count);
-    if (!all.any()) return ppoll(fds, count, timeout, mask);
     remaining time(timeout);
     for (;;) {
         const int found = ppoll(all.data(), count, time.left(), mask);

@@ -290,7 +290,8 @@ TEST_P(libc, a_blocked_thread_is_cancelled) {
         EXPECT_EQ(pthread_join(thread, &result), 0);
         EXPECT_EQ(result, PTHREAD_CANCELED);
     }
-    send_text(connected(s), "afterwards");
+    const descriptor from = connected(s);
+    send_text(from, "afterwards");
     EXPECT_EQ(receive(s), "afterwards");
     s.reset();
     EXPECT_TRUE(is_free(n));

@@ -163,7 +163,8 @@ print(socket.socket().fileno() >= 0)
         self.assertRegex(done.stderr, r"no daemon at \S*/nobody: No such file or directory; no UDP socket can be had")
 
     def test_or_the_kernels_sockets(self):
-        done = self.run_it("--attach", f"{self.directory.name}/nobody", "--fallback", "kernel", PYTHON, "-c", PROBE + """
+        done = self.run_it("--attach", f"{self.directory.name}/nobody", "--fallback", "kernel", PYTHON, "-c",
+                           PROBE + """
 for i in range(2):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(where(s))
 """)

@@ -95,8 +95,10 @@ int fclose(FILE* file) {
     const int before = errno;
     const int fd = file != nullptr ? fileno(file) : -1;
     errno = before;
-    if (fd >= 0) descriptors::instance().remove(fd);
-    return next::fclose(file);
+    const bool last = fd >= 0 && descriptors::instance().remove(fd);
+    const int done = next::fclose(file);
+    if (last) connection::instance().settle();
+    return done;
 }
 
 int dup(int fd) noexcept { return skua_dup(fd); }

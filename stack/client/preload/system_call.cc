@@ -130,11 +130,12 @@ std::optional<long> on_descriptors(long number, const words& w) {
 
 std::optional<long> on_waiting(long number, const words& w) {
     switch (number) {
-        case SYS_ppoll: return __real_ppoll(as<pollfd*>(w[0]), as<nfds_t>(w[1]), as<timespec*>(w[2]), as<sigset_t*>(w[3]));
+        case SYS_ppoll: return with(__real_ppoll, w);
         case SYS_pselect6: {
             const auto* const m = as<mask_and_size*>(w[5]);
-            return __real_pselect(as<int>(w[0]), as<fd_set*>(w[1]), as<fd_set*>(w[2]), as<fd_set*>(w[3]), as<timespec*>(w[4]),
-                           m != nullptr ? m->mask : nullptr);
+            words other = w;
+            other[5] = reinterpret_cast<long>(m != nullptr ? m->mask : nullptr);
+            return with(__real_pselect, other);
         }
         case SYS_epoll_ctl: return with(__real_epoll_ctl, w);
         case SYS_epoll_pwait: return with(__real_epoll_pwait, w);
