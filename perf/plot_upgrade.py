@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Draws the JSON report of the upgrade: datagrams that reached the wrong server, upgrade by upgrade, three ways.
+"""Draws the JSON report of the upgrade: datagrams that reached the wrong server, upgrade by upgrade, each way.
 
     plot_upgrade.py REPORT.json FILE.png
 """
@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "apps"))
 from plot_style import MUTED, SERIES, STYLE, plot, plt  # noqa: E402
 
-SIDES = [("generations", None, SERIES[0]), ("plain SO_REUSEPORT", "plain_reuseport", SERIES[3]),
+SIDES = [("generations", None, SERIES[0]), ("generations, as processes", "processes", SERIES[1]),
+         ("plain SO_REUSEPORT", "plain_reuseport", SERIES[3]),
          ("kernel, plain SO_REUSEPORT", "kernel", SERIES[2])]
 PANELS = [("Answered by a server without the flow", "misdirected"),
           ("New flows at an old generation", "new_to_old"),
@@ -23,6 +24,8 @@ def draw(report, file):
     figure, panels = plt.subplots(1, len(PANELS), figsize=(15, 4.6), layout="constrained")
     for axes, (title, count) in zip(panels, PANELS):
         for name, key, colour in SIDES:
+            if key and key not in report:
+                continue
             side = report[key] if key else report
             values = [100 * step[count] / side["flows"] for step in side["after_upgrade"]]
             axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", markersize=4, label=name)

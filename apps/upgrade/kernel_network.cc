@@ -33,11 +33,11 @@ public:
         for (const auto& [n, fd] : clients_) ::close(fd);
     }
 
-    const calls& server_calls() const override {
+    std::unique_ptr<servers> make_servers(server_options o) override {
         static const calls all{::socket, ::bind, ::setsockopt, ::getsockopt, ::recvmmsg, ::sendmmsg, ::close};
-        return all;
+        o.local = server_;
+        return make_local_servers(all, o);
     }
-    sockaddr_in server_address() const override { return server_; }
 
     void open_client(std::uint64_t n) override {
         const int fd = checked(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), "socket");

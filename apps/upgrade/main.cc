@@ -16,7 +16,7 @@ using namespace skua::upgrade;
 struct arguments {
     scenario_options load;
     unsigned kernel_flows = 300, shards = 2;
-    bool quick = false;
+    bool quick = false, processes = false;
     std::string json;
 };
 
@@ -34,6 +34,11 @@ std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
     app.add_option("--kernel-flows", a.kernel_flows, "Flows of the run on the kernel, each with a socket of its own")
         ->check(CLI::Range(10u, 10'000u));
     app.add_option("--shards", a.shards, "Shards of the stack; one thread drives all")->check(CLI::Range(1u, 16u));
+    app.add_flag(
+        "--processes", a.processes,
+        "One more run with generations, in which the instances are processes that attach to a skuad: each started "
+        "anew, the last one with the sockets of the one before it from a service manager's descriptor store, and "
+        "one killed half-way");
     app.add_flag("--quick", a.quick, "5,000 flows")->excludes(flows);
     app.add_option("--json", a.json, "Write the results to this file");
     try {
@@ -43,6 +48,14 @@ std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
     }
     if (a.quick) a.load.flows = 5000;
     return {};
+}
+
+/// Time is the machine's: a busy one makes a flow's second longer.
+results run_as_processes(scenario_options load) {
+    load.generations = true;
+    load.flow_timeout = 125;  // udpgrm's own
+    load.kill_in = (load.upgrades + 1) / 2;
+    return run(load, *make_daemon_network(load.upgrades > 1 ? load.upgrades : 0));
 }
 
 results run_on(std::unique_ptr<network> net, scenario_options load, bool generations, std::uint32_t flows) {
@@ -61,6 +74,7 @@ int main(int argc, char** argv) {
         r.generations = run_on(make_skua_network(a.shards), a.load, true, a.load.flows);
         r.plain_reuseport = run_on(make_skua_network(a.shards), a.load, false, a.load.flows);
         r.kernel = run_on(make_kernel_network(), a.load, false, a.kernel_flows);
+        if (a.processes) r.processes = run_as_processes(a.load);
         fmt::print("{}", report_text(r));
         if (!a.json.empty()) {
             std::ofstream out(a.json);

@@ -26,7 +26,8 @@ std::string json_of(const results& r) {
     for (const auto& [name, count] : r.group) group.push_back(fmt::format("\"{}\": {}", name, count));
     std::string out =
         fmt::format(R"("flows": {}, "upgrades": {}, {})", r.options.flows, r.options.upgrades, totals_json(r.all));
-    out += fmt::format(R"(, "left": {}, "put_out": {}, "seconds": {:.3f})", r.left, r.put_out, r.seconds);
+    out += fmt::format(R"(, "left": {}, "put_out": {}, "killed": {}, "seconds": {:.3f})", r.left, r.put_out, r.killed,
+                       r.seconds);
     out += fmt::format(R"(, "after_upgrade": [{}], "group": {{{}}})", fmt::join(steps, ", "), fmt::join(group, ", "));
     return out;
 }
@@ -39,19 +40,36 @@ std::string report_text(const report& r) {
         "{} upgrades in a row, members joining and crashing in between; each flow asks 2 to 8 times\n\n"
         "{:<16}{:>8}{:>11}{:>11}{:>7}{:>13}{:>10}{:>12}\n",
         g.options.upgrades, "", "flows", "sent", "answered", "lost", "misdirected", "orphaned", "new to old");
-    out += line("generations", g) + line("plain reuseport", r.plain_reuseport) + line("kernel", r.kernel);
+    out += line("generations", g);
+    if (r.processes) out += line("  as processes", *r.processes);
+    out += line("plain reuseport", r.plain_reuseport) + line("kernel", r.kernel);
     out += fmt::format(
         "\nwith generations {} old ones left when their last flow had ended, {} with flows; without: {} and {}\n"
         "{:.2f} million datagrams a second, clients and servers on one thread\n",
         g.left, g.put_out, r.plain_reuseport.left, r.plain_reuseport.put_out,
         static_cast<double>(g.all.sent) / g.seconds / 1e6);
-    for (const auto& fault : faults(g)) out += "WRONG: " + fault + "\n";
+    if (r.processes)
+        out += fmt::format(
+            "\nas processes, which attach to a skuad: {} old ones left when their last flow had ended, {} with flows; {} "
+            "was\nkilled by SIGKILL; {:.3f} million datagrams a second over memif, {} in flight\n",
+            r.processes->left, r.processes->put_out, r.processes->killed,
+            static_cast<double>(r.processes->all.sent) / r.processes->seconds / 1e6, in_flight);
+    for (const auto& fault : faults(r)) out += "WRONG: " + fault + "\n";
     return out;
 }
 
 std::string report_json(const report& r) {
-    return fmt::format("{{{}, \"plain_reuseport\": {{{}}}, \"kernel\": {{{}}}}}\n", json_of(r.generations),
-                       json_of(r.plain_reuseport), json_of(r.kernel));
+    std::string out = fmt::format("{{{}, \"plain_reuseport\": {{{}}}, \"kernel\": {{{}}}", json_of(r.generations),
+                                  json_of(r.plain_reuseport), json_of(r.kernel));
+    if (r.processes) out += fmt::format(", \"processes\": {{{}}}", json_of(*r.processes));
+    return out + "}\n";
+}
+
+std::vector<std::string> faults(const report& r) {
+    auto all = faults(r.generations);
+    if (r.processes)
+        for (const auto& f : faults(*r.processes)) all.push_back("processes: " + f);
+    return all;
 }
 
 std::vector<std::string> faults(const results& r) {

@@ -14,13 +14,12 @@ namespace {
 constexpr std::uint32_t ticks_a_period = 100, periods_an_upgrade = 3, longest_drain = 9 * ticks_a_period;
 constexpr std::chrono::milliseconds tick_length{10};
 constexpr std::uint32_t fewest_questions = 2, most_questions = 8;
-constexpr unsigned in_flight = 256;  // less than any queue on the way holds
-constexpr std::uint32_t flow_timeout_seconds = 10;
 constexpr std::uint32_t nobody = 0xffffffff;
 
 class world {
 public:
-    world(const scenario_options& o, network& net) : options_(o), net_(net), flows_(o.flows) {}
+    world(const scenario_options& o, network& net)
+        : options_(o), net_(net), servers_(net.make_servers(for_servers(o))), flows_(o.flows) {}
     results run();
 
 private:
@@ -36,7 +35,7 @@ private:
     };
     struct instance {
         std::uint32_t generation;
-        std::list<std::unique_ptr<member>> members;
+        std::vector<std::uint32_t> members;
         std::uint32_t replaced_at = 0;  // tick
     };
 
@@ -44,20 +43,21 @@ private:
     void ask(std::uint32_t place);
     void take(const message& answer);
     void settle();
-    unsigned serve();
 
     void join(instance& i);
-    void close(instance& i, std::list<std::unique_ptr<member>>::iterator who);
     void crash(instance& i);
+    void kill(std::list<instance>::iterator who);
     void start_next();
     void switch_over(std::uint32_t now);
     void let_old_ones_leave(std::uint32_t now);
     void operate(std::uint32_t now);
     instance& newest() { return instances_.back(); }
-    totals so_far() const;
+    totals so_far();
+    static server_options for_servers(const scenario_options& o);
 
     const scenario_options options_;
     network& net_;
+    const std::unique_ptr<servers> servers_;
     std::mt19937_64 random_{1};
     std::vector<flow> flows_;
     std::list<instance> instances_;  // the newest is the last
@@ -67,30 +67,37 @@ private:
     results results_;
 };
 
-void world::join(instance& i) {
-    server_options o;
-    o.local = net_.server_address();
-    o.generations = options_.generations;
-    o.flow_timeout = flow_timeout_seconds;
+server_options world::for_servers(const scenario_options& o) {
+    server_options out;
+    out.generations = o.generations;
+    out.flow_timeout = o.flow_timeout;
     // Those that live, and those that ended less than a timeout ago: one flow of a place a few periods.
-    o.flow_room = std::min(options_.flows * 6 + 1024, 4'194'304u);
-    i.members.push_back(std::make_unique<member>(net_.server_calls(), o, next_member_++, i.generation));
+    out.flow_room = std::min(o.flows * 6 + 1024, 4'194'304u);
+    return out;
 }
 
-void world::close(instance& i, std::list<std::unique_ptr<member>>::iterator who) {
-    results_.all.new_to_old += (*who)->begun_when_old();
-    i.members.erase(who);
+void world::join(instance& i) {
+    servers_->join(i.generation, next_member_);
+    i.members.push_back(next_member_++);
 }
 
 void world::crash(instance& i) {
     if (i.members.size() < 2) return;
-    const std::uint32_t number = i.members.front()->number();
-    for (flow& f : flows_) f.orphaned |= f.member == number;
-    close(i, i.members.begin());
+    for (flow& f : flows_) f.orphaned |= f.member == i.members.front();
+    servers_->close(i.generation, i.members.front());
+    i.members.erase(i.members.begin());
+}
+
+void world::kill(std::list<instance>::iterator who) {
+    for (flow& f : flows_) f.orphaned |= std::ranges::find(who->members, f.member) != who->members.end();
+    servers_->kill(who->generation);
+    instances_.erase(who);
+    results_.killed++;
 }
 
 void world::start_next() {
     instances_.push_back({instances_.empty() ? 0 : newest().generation + 1, {}, 0});
+    servers_->start(newest().generation);
     for (std::uint32_t i = 0; i < options_.members; i++) join(newest());
 }
 
@@ -98,19 +105,19 @@ void world::switch_over(std::uint32_t now) {
     for (instance& i : instances_)
         if (i.generation == working_) i.replaced_at = now;
     working_ = newest().generation;
-    if (options_.generations) newest().members.front()->work();
+    servers_->switch_to(working_);
 }
 
 void world::let_old_ones_leave(std::uint32_t now) {
     for (auto i = instances_.begin(); i != instances_.end();) {
         const bool old = i->generation < working_;
-        const bool drained = std::ranges::all_of(i->members, [](const auto& m) { return m->drained(); });
+        const bool drained = old && servers_->drained(i->generation);
         if (!old || (!drained && now - i->replaced_at < longest_drain)) {
             ++i;
             continue;
         }
         (drained ? results_.left : results_.put_out)++;
-        while (!i->members.empty()) close(*i, i->members.begin());
+        servers_->leave(i->generation);
         i = instances_.erase(i);
     }
 }
@@ -118,10 +125,14 @@ void world::let_old_ones_leave(std::uint32_t now) {
 /// What happens to the servers in the course of one upgrade.
 void world::operate(std::uint32_t now) {
     const std::uint32_t of_upgrade = now % (periods_an_upgrade * ticks_a_period);
-    const bool upgrading = now / (periods_an_upgrade * ticks_a_period) < options_.upgrades;
+    const std::uint32_t upgrade = now / (periods_an_upgrade * ticks_a_period) + 1;
+    const bool upgrading = upgrade <= options_.upgrades;
     if (upgrading) switch (of_upgrade) {
             case ticks_a_period: start_next(); break;
             case ticks_a_period + 20: switch_over(now); break;
+            case ticks_a_period + 60:
+                if (upgrade == options_.kill_in) kill(std::prev(instances_.end(), 2));
+                break;
             case ticks_a_period + 100: crash(newest()); break;
             case ticks_a_period + 130: join(newest()); break;
             case ticks_a_period + 160: crash(instances_.front()); break;
@@ -167,23 +178,15 @@ void world::take(const message& answer) {
     f.asked = false;
 }
 
-/// With what members that have not gone will tell.
-totals world::so_far() const {
+/// With what only the servers know.
+totals world::so_far() {
     totals all = results_.all;
-    for (const instance& i : instances_)
-        for (const auto& m : i.members) all.new_to_old += m->begun_when_old();
+    all.new_to_old = servers_->begun_when_old();
     return all;
 }
 
-unsigned world::serve() {
-    unsigned n = 0;
-    for (instance& i : instances_)
-        for (auto& m : i.members) n += m->serve(working_, random_);
-    return n;
-}
-
 void world::settle() {
-    const auto ask_servers = [this] { return serve(); };
+    const auto ask_servers = [this] { return servers_->serve(); };
     const auto answered = [this](const message& m) { take(m); };
     while (net_.move(ask_servers, answered) != 0) {
     }
@@ -214,8 +217,8 @@ results world::run() {
     results_.group = net_.group_counters();
     for (const flow& f : flows_)
         if (f.number != 0) net_.close_client(f.number);
-    for (instance& i : instances_)
-        while (!i.members.empty()) close(i, i.members.begin());
+    results_.all = so_far();
+    for (const instance& i : instances_) servers_->leave(i.generation);
     results_.options = options_;
     results_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     return results_;

@@ -11,11 +11,15 @@
 
 namespace skua::upgrade {
 
+constexpr unsigned in_flight = 256;  // less than any queue on the way holds
+
 struct scenario_options {
     std::uint32_t flows = 100'000;
     std::uint32_t upgrades = 10;
     std::uint32_t members = 4;  // sockets of an instance
     bool generations = false;
+    std::uint32_t flow_timeout = 10;  // seconds; a flow asks every second of the network's clock
+    std::uint32_t kill_in = 0;        // the upgrade in which the instance that is replaced is killed; 0: none
 };
 
 struct totals {
@@ -35,6 +39,7 @@ struct results {
     std::vector<totals> after_upgrade;  // all so far
     std::uint32_t left = 0;             // old generations that left, all their flows ended
     std::uint32_t put_out = 0;          // that were stopped with flows they still had
+    std::uint32_t killed = 0;
     double seconds = 0;
     std::vector<std::pair<std::string, std::uint64_t>> group;
 };

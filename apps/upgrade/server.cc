@@ -42,11 +42,25 @@ member::member(const calls& c, const server_options& o, std::uint32_t number, st
     set(IPPROTO_UDP, UDP_GRM_SOCKET_GEN, generation, "UDP_GRM_SOCKET_GEN");
 }
 
+member::member(const calls& c, int fd, std::uint32_t number, std::uint32_t generation)
+    : calls_(c), number_(number), generation_(generation), fd_(fd) {}
+
 member::~member() { calls_.close(fd_); }
 
 void member::work() {
     checked(calls_.set_option(fd_, IPPROTO_UDP, UDP_GRM_WORKING_GEN, &generation_, sizeof generation_),
             "UDP_GRM_WORKING_GEN");
+}
+
+std::uint32_t member::working_generation() const {
+    std::uint32_t working = 0;
+    socklen_t length = sizeof working;
+    checked(calls_.get_option(fd_, IPPROTO_UDP, UDP_GRM_WORKING_GEN, &working, &length), "UDP_GRM_WORKING_GEN");
+    return working;
+}
+
+void member::hand_on(std::vector<flow_record>& to) const {
+    for (const auto& [flow, state] : flows_) to.push_back({flow, state.key, state.next, number_});
 }
 
 unsigned member::serve(std::uint32_t working, std::mt19937_64& random) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <random>
 #include <unordered_map>
+#include <vector>
 
 #include "upgrade/message.hh"
 
@@ -31,10 +32,20 @@ struct server_options {
     std::uint32_t flow_room = 0;
 };
 
+/// What a member knows of a flow, as it is handed on.
+struct flow_record {
+    std::uint64_t flow = 0;
+    std::uint64_t key = 0;
+    std::uint32_t next = 0;  // sequence
+    std::uint32_t member = 0;
+};
+
 /// One socket of one instance of the program. Throws std::system_error if a call fails.
 class member {
 public:
     member(const calls& c, const server_options& o, std::uint32_t number, std::uint32_t generation);
+    /// Goes on with the socket of a member that another process was, which is taken over.
+    member(const calls& c, int fd, std::uint32_t number, std::uint32_t generation);
     /// Closes the socket, whatever flows it has: a crash, unless there are none.
     ~member();
     member(const member&) = delete;
@@ -46,6 +57,12 @@ public:
     /// `working` is another generation.
     unsigned serve(std::uint32_t working, std::mt19937_64& random);
 
+    /// Of the whole group; asked from the socket.
+    std::uint32_t working_generation() const;
+    void hand_on(std::vector<flow_record>& to) const;
+    void take_on(const flow_record& f) { flows_[f.flow] = {f.key, f.next}; }
+
+    int fd() const { return fd_; }
     std::uint32_t number() const { return number_; }
     std::uint32_t generation() const { return generation_; }
     bool drained() const { return flows_.empty(); }

@@ -15,18 +15,20 @@ class Upgrade(unittest.TestCase):
     def setUpClass(cls):
         with tempfile.TemporaryDirectory(prefix="skua-upgrade-") as scratch:
             report = pathlib.Path(scratch) / "upgrade.json"
-            cls.done = subprocess.run([os.environ["SKUA_UPGRADE"], "--quick", "--json", report], check=False,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=100)
+            cls.done = subprocess.run([os.environ["SKUA_UPGRADE"], "--quick", "--processes", "--json", report],
+                                      check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                      timeout=100)
             cls.report = json.loads(report.read_text())
         cls.plain = cls.report["plain_reuseport"]
         cls.kernel = cls.report["kernel"]
+        cls.processes = cls.report["processes"]
 
     def test_the_program_is_content(self):
         self.assertEqual(self.done.returncode, 0, self.done.stdout)
         self.assertNotIn("WRONG", self.done.stdout)
 
-    def test_every_count_is_there_three_times(self):
-        for counts in (self.report, self.plain, self.kernel):
+    def test_every_count_is_there_four_times(self):
+        for counts in (self.report, self.plain, self.kernel, self.processes):
             for name in COUNTS:
                 self.assertIsInstance(counts[name], int, name)
             self.assertEqual(counts["upgrades"], UPGRADES)
@@ -37,6 +39,15 @@ class Upgrade(unittest.TestCase):
         for name in ("lost", "misdirected", "new_to_old", "put_out"):
             self.assertEqual(self.report[name], 0, name)
         self.assertEqual(self.report["left"], UPGRADES)
+
+    def test_between_processes_nothing_goes_astray_either(self):
+        self.assertGreater(self.processes["sent"], 30 * self.processes["flows"])
+        for name in ("lost", "misdirected", "new_to_old", "put_out"):
+            self.assertEqual(self.processes[name], 0, name)
+        self.assertEqual(self.processes["left"], UPGRADES - 1)
+        self.assertEqual(self.processes["killed"], 1)
+        # More than those of single members: half of the flows at that time were the killed process's.
+        self.assertGreater(self.processes["orphaned"], self.report["orphaned"] + self.report["flows"] / 4)
 
     def test_only_flows_of_crashed_members_are_orphaned(self):
         self.assertGreater(self.report["orphaned"], 0)
