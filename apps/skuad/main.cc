@@ -19,6 +19,7 @@
 #include "attach/server.hh"
 #include "control/command_line.hh"
 #include "control/eal.hh"
+#include "skuad/manager_store.hh"
 
 namespace {
 
@@ -121,10 +122,27 @@ private:
 
 }  // namespace
 
+namespace {
+
+/// Who keeps descriptors for the daemon's next start, and what was kept of the last one. nullptr: nobody.
+tl::expected<std::unique_ptr<attach::store>, std::string> find_store(const control::attach_config& a,
+                                                                     std::vector<attach::kept>& left) {
+    using control::keeping;
+    const bool managed = std::getenv("NOTIFY_SOCKET") != nullptr;
+    if (a.path.empty() || a.keep_by == keeping::nobody) return nullptr;
+    if (a.keep_by == keeping::manager || (a.keep_by == keeping::automatic && managed)) return manager_store::find(left);
+    return attach::keeper::find(a.path + ".keeper", std::chrono::seconds(a.keep_seconds), left);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     control::command_line line(description);
     const auto config = line.parse(argc, argv);
     if (!config) return config.error();
+    std::vector<attach::kept> left;
+    const auto store = find_store(config->attach, left);
+    if (!store) return fail(store.error());
     const sigset_t watched = watched_signals();  // before the EAL makes threads
     auto eal = control::start_eal(program, *config);
     if (!eal) return fail(eal.error());
@@ -133,7 +151,9 @@ int main(int argc, char** argv) {
     std::unique_ptr<attach::server> server;
     std::optional<attach::attach_telemetry> telemetry;
     if (const auto& a = config->attach; !a.path.empty()) {
-        auto started = attach::server::start(running.stack(), attach::options_of(a));
+        auto options = attach::options_of(a);
+        options.keeper = store->get();
+        auto started = attach::server::start(running.stack(), std::move(options), std::move(left));
         if (!started) {
             api::running::stop();
             return fail(started.error());

@@ -61,11 +61,16 @@ enum class event : std::uint8_t {
     refused_sockets,
     refused_memory,
     refused_privilege,
+    sockets_restored,  // of a daemon before this one
+    sockets_lost,      // that could not be
+    restored_badly,    // words that a socket was told and that are refused now
+    not_kept,          // what the next daemon will not know
     count_
 };
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(event::count_)> event_names = {
     "sessions_begun",   "sessions_ended",   "sessions_garbage", "sockets_opened", "requests",
-    "requests_delayed", "refused_sessions", "refused_sockets",  "refused_memory", "refused_privilege"};
+    "requests_delayed", "refused_sessions", "refused_sockets",  "refused_memory", "refused_privilege",
+    "sockets_restored", "sockets_lost",     "restored_badly",   "not_kept"};
 
 class events {
 public:

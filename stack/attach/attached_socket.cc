@@ -57,36 +57,32 @@ void attached_socket::lay_out(const region& memory, std::uint32_t largest_receiv
     share(page->tx_lock);
 }
 
-bool attached_socket::is_sound(const region& memory) {
+attached_socket::layout attached_socket::layout_of(const region& memory) {
     const auto& page = *memory.as<socket_page>();
-    const std::uint64_t rx = page.rx_bytes, tx = page.tx_bytes;
-    const std::uint64_t room = memory.bytes().size() - socket_page::rx_at;
-    return std::has_single_bit(rx) && std::has_single_bit(tx) && rx >= least_ring && tx >= least_ring && rx <= room &&
-           tx <= room - rx && page.rx.written.load() % line == 0 && page.tx.read.load() % line == 0;
+    return {page.rx_bytes, page.tx_bytes};
 }
 
-attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory, int bell)
+bool attached_socket::layout::fits(const region& memory) const {
+    const std::size_t whole = memory.bytes().size();
+    return std::has_single_bit(rx) && std::has_single_bit(tx) && rx >= least_ring && tx >= least_ring && rx <= whole &&
+           tx <= whole && socket_page::rx_at + rx + tx <= whole;
+}
+
+attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory,
+                                 const layout& rings, int bell)
     : id_(id),
       region_(std::move(memory)),
       page_(*region_.as<socket_page>()),
-      rx_bytes_(page_.rx_bytes),
       bell_(bell),
       home_(s->home_shard.load()),
       socket_(std::move(s)),
-      rx_(page_.rx, part(region_, socket_page::rx_at, rx_bytes_)),
-      tx_(page_.tx, part(region_, socket_page::rx_at + rx_bytes_, page_.tx_bytes)) {
+      rx_(page_.rx, part(region_, socket_page::rx_at, rings.rx)),
+      tx_(page_.tx, part(region_, socket_page::rx_at + rings.rx, rings.tx)) {
     page_.id = id;
     page_.domain = domain;
     page_.home = home_;
-    changed();
-    socket_->set_receiver(this);
-}
-
-attached_socket::~attached_socket() { close(bell_); }
-
-void attached_socket::begin_serving(std::uint32_t incarnation) {
     // What lies unread is charged: it was, by the daemon that put it there.
-    ring_reader unread(page_.rx, part(region_, socket_page::rx_at, rx_bytes_));
+    ring_reader unread(page_.rx, part(region_, socket_page::rx_at, rings.rx));
     charged_ = page_.rx_returned.load();
     record header;
     std::span<const std::byte> payload;
@@ -95,6 +91,13 @@ void attached_socket::begin_serving(std::uint32_t incarnation) {
         unread.skip(header);
     }
     shut_ = page_.shutdown.load() & socket_page::shut_both;
+    changed();
+    socket_->set_receiver(this);
+}
+
+attached_socket::~attached_socket() { close(bell_); }
+
+void attached_socket::begin_serving(std::uint32_t incarnation) {
     page_.tx_announced.store(0, std::memory_order_seq_cst);
     page_.incarnation.store(incarnation, std::memory_order_seq_cst);
     remind();

@@ -14,18 +14,24 @@ namespace skua::attach {
 
 class attached_socket final : public socket::receiver {
 public:
+    /// Sizes of the rings in a region, which its holders cannot be asked for again.
+    struct layout {
+        std::uint64_t rx = 0, tx = 0;
+        bool fits(const region& memory) const;
+    };
     /// `bell`: the daemon's end of the descriptor's pair; taken over, as the region is.
-    attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory, int bell);
+    attached_socket(std::uint64_t id, int domain, socket::udp_socket_ptr s, region memory, const layout& rings,
+                    int bell);
     ~attached_socket();
     attached_socket(const attached_socket&) = delete;
     attached_socket& operator=(const attached_socket&) = delete;
 
     /// Of the region of a socket whose buffers may grow to so many bytes.
     static std::size_t region_size(std::uint32_t largest_receive, std::uint32_t largest_send);
-    /// Whether a region that a daemon before this one laid out can still be one's: its holders may have spoilt it.
-    static bool is_sound(const region& memory);
     /// Makes a region a socket's.
     static void lay_out(const region& memory, std::uint32_t largest_receive, std::uint32_t largest_send);
+    /// Of a region that nobody else has seen yet.
+    static layout layout_of(const region& memory);
 
     std::uint64_t id() const { return id_; }
     int bell() const { return bell_; }
@@ -73,14 +79,13 @@ private:
     const std::uint64_t id_;
     const region region_;
     socket_page& page_;
-    const std::uint64_t rx_bytes_;
     const int bell_;
     const std::uint16_t home_;
     socket::udp_socket_ptr socket_;
     ring_writer rx_;
     ring_reader tx_;
-    std::uint64_t charged_ = 0;  // cost of all that was put into rx_
-    std::uint32_t shut_ = 0;     // ways, as in socket_page::shutdown
+    std::uint64_t charged_ = 0;        // cost of all that was put into rx_
+    std::uint32_t shut_ = 0;           // ways, as in socket_page::shutdown
     std::atomic<bool> broken_{false};  // its holders wrote garbage: nothing goes out any more
     std::atomic<bool> bound_{false};
 };

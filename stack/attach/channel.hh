@@ -61,7 +61,7 @@ struct destination_reply {
 };
 
 inline constexpr std::size_t longest_body = 1 << 16;  // the longest BPF program
-inline constexpr std::size_t most_descriptors = 1;  // of a message that keeps to the protocol
+inline constexpr std::size_t most_descriptors = 1;    // of a message that keeps to the protocol
 
 /// A message with its descriptors, which it owns.
 struct message {

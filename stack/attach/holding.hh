@@ -20,6 +20,7 @@ struct holding {
     std::uint64_t cookie = 0;       // of the program's end of the pair, by which a descriptor is known
     std::uint64_t memory = 0;       // charged to the user
     std::vector<session*> openers;  // processes that know it by a number
+    std::uint16_t noted_port = 0;   // in the ledger
 
     // ---- once its last descriptor is closed ----
     std::chrono::steady_clock::time_point until;  // what was written may leave

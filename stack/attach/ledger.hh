@@ -21,9 +21,10 @@ public:
     /// How a socket was made, and how its descriptor is known.
     struct facts {
         std::uint64_t id = 0;
-        ino_t end = 0;
+        std::uint64_t cookie = 0;
         uid_t user = 0;
         std::int32_t domain = 0, type = 0, protocol = 0;
+        std::uint64_t rx_bytes = 0, tx_bytes = 0;  // of its rings
     };
     struct note {
         std::uint64_t order = 0;  // of all notes of all sockets

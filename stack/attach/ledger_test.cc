@@ -19,7 +19,7 @@ class ledger_test : public testing::Test {
 protected:
     ledger book = *ledger::make();
 
-    void add(std::uint64_t id) { ASSERT_TRUE(book.add({id, 100 + id, 1000, 2, 2, 17})); }
+    void add(std::uint64_t id) { ASSERT_TRUE(book.add({id, 100 + id, 1000, 2, 2, 17, 1, 2})); }
     void option(std::uint64_t id, int name, std::string_view value) {
         ASSERT_TRUE(book.tell(id, request::set_option, 1, name, bytes(value)));
     }
@@ -49,9 +49,10 @@ TEST_F(ledger_test, the_next_daemon_finds_the_sockets_and_what_they_were_told) {
     ASSERT_EQ(all.size(), 2u);
     EXPECT_EQ(all[0].of.id, 3u);
     EXPECT_EQ(all[1].of.id, 7u);
-    EXPECT_EQ(all[1].of.end, 107u);
+    EXPECT_EQ(all[1].of.cookie, 107u);
     EXPECT_EQ(all[1].of.user, 1000u);
     EXPECT_EQ(all[1].of.protocol, 17);
+    EXPECT_EQ(all[1].of.tx_bytes, 2u);
     EXPECT_EQ(notes_of(7, after), (words{"on", "bind here"}));
     ASSERT_TRUE(after.tell(3, request::set_option, 1, 2, bytes("x")));
     EXPECT_EQ(notes_of(3, after), words{"x"});
@@ -113,10 +114,10 @@ TEST_F(ledger_test, a_note_longer_than_a_place_is_refused_and_hurts_nothing) {
 }
 
 TEST_F(ledger_test, more_sockets_than_places_are_refused) {
-    for (std::uint64_t id = 1; id <= ledger::places; id++) ASSERT_TRUE(book.add({id, id, 0, 2, 2, 17}));
-    EXPECT_EQ(book.add({ledger::places + 1, 1, 0, 2, 2, 17}).error().code, ENOSPC);
+    for (std::uint64_t id = 1; id <= ledger::places; id++) ASSERT_TRUE(book.add({id, id, 0, 2, 2, 17, 1, 1}));
+    EXPECT_EQ(book.add({ledger::places + 1, 1, 0, 2, 2, 17, 1, 1}).error().code, ENOSPC);
     book.remove(5);
-    EXPECT_TRUE(book.add({ledger::places + 1, 1, 0, 2, 2, 17}));
+    EXPECT_TRUE(book.add({ledger::places + 1, 1, 0, 2, 2, 17, 1, 1}));
 }
 
 TEST_F(ledger_test, no_other_memory_is_taken_for_one) {

@@ -53,7 +53,7 @@ public:
     /// `bytes`: a power of two, on a line. Goes on where the ring stands: only a ring nobody else wrote to.
     /// `enough`: see set_enough().
     ring_writer(ring_positions& at, std::span<std::byte> bytes, std::size_t enough = SIZE_MAX)
-        : at_(at), bytes_(bytes), enough_(enough), written_(at.written.load(std::memory_order_relaxed)) {}
+        : at_(at), bytes_(bytes), enough_(enough), written_(at.written.load(std::memory_order_relaxed) / line * line) {}
 
     /// As many bytes of records as there may ever be at one time. An empty ring that stands behind so many begins anew
     /// at its beginning, so that a reader that keeps up finds everything in few, warm lines; until it has passed what

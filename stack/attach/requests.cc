@@ -42,7 +42,7 @@ bool name_bell(int bell, std::uint64_t id) {
 void server::handle(session& s, message& m, const request_header& h, std::span<const std::byte> body, answer& out) {
     switch (h.what) {
         case request::hello:
-            out.put(hello_reply{stack_.shard_count(), 0});
+            out.put(hello_reply{stack_.shard_count(), incarnation()});
             out.descriptors = {s.announcements_memory()};
             return;
         case request::socket: return make_socket(s, h, out);
@@ -56,6 +56,7 @@ void server::handle(session& s, message& m, const request_header& h, std::span<c
         return;
     }
     handle(*of, h, body, out);
+    if (out.error == 0 || (h.what == request::shutdown && out.error == ENOTCONN)) note(*of, h, body);
     if (out.error == EACCES || out.error == EPERM) counts_.add(event::refused_privilege);
 }
 
@@ -104,6 +105,11 @@ void server::handle(holding& of, const request_header& h, std::span<const std::b
     a.changed();
 }
 
+socket::credentials server::credentials_of(uid_t user) const {
+    const auto allowed = limits_.allowed.find(user);
+    return {user, allowed == limits_.allowed.end() ? nullptr : allowed->second};
+}
+
 void server::make_socket(session& s, const request_header& h, answer& out) {
     account& held = accounts_[s.user()];
     const auto refuse = [&](int error, event why) {
@@ -112,10 +118,7 @@ void server::make_socket(session& s, const request_header& h, answer& out) {
         out.error = error;
     };
     if (held.sockets >= limits_.per_user.sockets) return refuse(ENFILE, event::refused_sockets);
-    const auto allowed = limits_.allowed.find(s.user());
-    auto made = socket::udp_socket::create(
-        stack_, h.words[0], h.words[1], h.words[2],
-        {s.user(), allowed == limits_.allowed.end() ? nullptr : allowed->second});
+    auto made = socket::udp_socket::create(stack_, h.words[0], h.words[1], h.words[2], credentials_of(s.user()));
     if (!made) {
         out.error = made.error().code;
         return;
@@ -131,10 +134,11 @@ void server::make_socket(session& s, const request_header& h, answer& out) {
     }
     out.given = ends[1];
     attached_socket::lay_out(*memory, receive, send);
+    const auto rings = attached_socket::layout_of(*memory);
     const int bell = out_of_the_way(ends[0]);
     const std::uint64_t id = ++last_id_;
     auto of = std::make_unique<holding>();
-    of->socket = std::make_unique<attached_socket>(id, h.words[0], std::move(*made), std::move(*memory), bell);
+    of->socket = std::make_unique<attached_socket>(id, h.words[0], std::move(*made), std::move(*memory), rings, bell);
     of->user = s.user();
     // What fails from here on ends like a socket that is closed.
     of->until = now_;
@@ -159,8 +163,10 @@ void server::make_socket(session& s, const request_header& h, answer& out) {
     // A shard reads the bell: it shall not have to close what came with a byte (Linux from 6.16 on).
     setsockopt(bell, SOL_SOCKET, so_passrights, &least, sizeof least);
     counts_.add(event::sockets_opened);
-    holding& kept = *sockets_.emplace(id, std::move(of)).first->second;
-    reply_socket(s, kept, out);
+    holding& added = *sockets_.emplace(id, std::move(of)).first->second;
+    keep(added, h, rings);
+    added.socket->begin_serving(incarnation());
+    reply_socket(s, added, out);
     if (out.error == 0) return;
     close(std::exchange(out.given, -1));  // its bell ends the socket
 }

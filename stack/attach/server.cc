@@ -21,10 +21,10 @@ using namespace std::chrono_literals;
 
 constexpr int backlog = 128;
 constexpr std::size_t events_at_once = 1024;
-constexpr unsigned user_in_round = 16;        // requests of one user
-constexpr auto between_rounds = 50us;         // while something is to happen soon
-constexpr unsigned quick_rounds = 8;          // before it sleeps between them: shards turn in less
-constexpr auto drain_time = 100ms;            // what was written before a close leaves within microseconds
+constexpr unsigned user_in_round = 16;  // requests of one user
+constexpr auto between_rounds = 50us;   // while something is to happen soon
+constexpr unsigned quick_rounds = 8;    // before it sleeps between them: shards turn in less
+constexpr auto drain_time = 100ms;      // what was written before a close leaves within microseconds
 constexpr auto settle_patience = 20ms;
 constexpr auto without_descriptors = 100ms;
 constexpr auto between_sweeps = 1s;
@@ -51,9 +51,11 @@ server_options options_of(const control::attach_config& c) {
     return o;
 }
 
-tl::expected<std::unique_ptr<server>, std::string> server::make(control::stack& s, server_options o) {
+tl::expected<std::unique_ptr<server>, std::string> server::make(control::stack& s, server_options o,
+                                                                std::vector<kept> left) {
     std::unique_ptr<server> made(new server(s, std::move(o)));
     if (std::string why = made->listen(); !why.empty()) return tl::unexpected(why);
+    if (std::string why = made->restore(std::move(left)); !why.empty()) return tl::unexpected(why);
     for (unsigned i = 0; i < s.shard_count(); i++) {
         made->agents_.push_back(std::make_unique<agent>(made->polled_));
         s.shard_at(i).set_guest(made->agents_.back().get());
@@ -61,8 +63,9 @@ tl::expected<std::unique_ptr<server>, std::string> server::make(control::stack& 
     return made;
 }
 
-tl::expected<std::unique_ptr<server>, std::string> server::start(control::stack& s, server_options o) {
-    auto made = make(s, std::move(o));
+tl::expected<std::unique_ptr<server>, std::string> server::start(control::stack& s, server_options o,
+                                                                 std::vector<kept> left) {
+    auto made = make(s, std::move(o), std::move(left));
     if (made)
         (*made)->thread_ = std::thread([p = made->get()] {
             while (!p->stopping_) p->turn(100ms);
@@ -83,6 +86,7 @@ server::~server() {
         thread_.join();
     }
     if (bound_) unlink(options_.path.c_str());
+    if (sockets_.empty()) forget_ledger();
     for (unsigned i = 0; i < agents_.size(); i++) stack_.shard_at(i).set_guest(nullptr);
     for (auto& [id, h] : sockets_) h->socket->close_socket();
     for (auto& h : leaving_) h->socket->close_socket();
@@ -269,9 +273,8 @@ void server::accept_one() {
     socklen_t length = sizeof who;
     if (getsockopt(control, SOL_SOCKET, SO_PEERCRED, &who, &length) != 0) return undertaker_.bury(who.uid, control);
     account& a = accounts_[who.uid];
-    auto made = a.sessions < limits_.per_user.sessions
-                    ? session::make(control, who.pid, who.uid, stack_.shard_count())
-                    : result<std::unique_ptr<session>>(fail(ENFILE));
+    auto made = a.sessions < limits_.per_user.sessions ? session::make(control, who.pid, who.uid, stack_.shard_count())
+                                                       : result<std::unique_ptr<session>>(fail(ENFILE));
     if (!made) {
         answer out;
         out.error = made.error().code;
@@ -388,6 +391,7 @@ void server::close_socket(std::uint64_t id) {
     epoll_ctl(poll_, EPOLL_CTL_DEL, gone->socket->bell(), nullptr);
     by_cookie_.erase(gone->cookie);
     tended_.erase(id);
+    no_longer_keep(id);
     account& a = accounts_[gone->user];
     a.sockets--;
     a.memory -= gone->memory;
@@ -413,7 +417,7 @@ void server::let_go() {
     for (auto& h : leaving_) {
         changed |= !std::exchange(h->tended, true);
         if (h->hidden || (!h->socket->drained() && now_ < h->until)) continue;
-        for (auto openers = h->openers; session* s : openers) s->remove(*h);
+        for (auto openers = h->openers; session * s : openers) s->remove(*h);
         h->hidden = true;
         hidden.push_back(h.get());
     }

@@ -23,6 +23,8 @@
 #include "attach/accounts.hh"
 #include "attach/agent.hh"
 #include "attach/channel.hh"
+#include "attach/keeper.hh"
+#include "attach/ledger.hh"
 #include "attach/undertaker.hh"
 #include "control/stack.hh"
 
@@ -41,6 +43,7 @@ struct server_options {
     std::optional<uid_t> owner;
     std::optional<gid_t> group;
     attach::limits limits;
+    store* keeper = nullptr;  // outlives the server; nullptr: sockets end with the daemon
 };
 server_options options_of(const control::attach_config& c);
 
@@ -63,10 +66,13 @@ struct report {
 /// Ends after the stack's threads have.
 class server {
 public:
-    /// With a thread of its own. The error is a text for people.
-    static tl::expected<std::unique_ptr<server>, std::string> start(control::stack& s, server_options o);
+    /// With a thread of its own. `left`: what the daemon before gave to the keeper; taken over. The error is a text for
+    /// people.
+    static tl::expected<std::unique_ptr<server>, std::string> start(control::stack& s, server_options o,
+                                                                    std::vector<kept> left = {});
     /// Without one: the caller turns it.
-    static tl::expected<std::unique_ptr<server>, std::string> make(control::stack& s, server_options o);
+    static tl::expected<std::unique_ptr<server>, std::string> make(control::stack& s, server_options o,
+                                                                   std::vector<kept> left = {});
     ~server();
     server(const server&) = delete;
     server& operator=(const server&) = delete;
@@ -141,11 +147,23 @@ private:
     void open_socket(session& s, message& m, answer& out);
     void set_option(holding& of, const request_header& h, std::span<const std::byte> body, answer& out);
     bool take_memory(holding& of);
+    socket::credentials credentials_of(uid_t user) const;
     void reply_socket(session& s, holding& of, answer& out);
+
+    // what outlives the daemon (restore.cc)
+    struct left_behind;
+    std::string restore(std::vector<kept> left);
+    void put_back(const ledger::facts& f, left_behind& found);
+    void tell_again(std::vector<ledger::entry>& entries);
+    void keep(holding& of, const request_header& made_by, const attached_socket::layout& rings);
+    void no_longer_keep(std::uint64_t id);
+    void forget_ledger();
+    void note(holding& of, const request_header& h, std::span<const std::byte> body);
+    std::uint32_t incarnation() const { return ledger_ ? ledger_->incarnation() : 0; }
 
     control::stack& stack_;
     const server_options options_;
-    limits limits_;  // under lock_
+    limits limits_;            // under lock_
     mutable std::mutex lock_;  // of a round, and of those who look
     int listener_ = -1, poll_ = -1, stop_ = -1;
     bool bound_ = false;
@@ -170,6 +188,7 @@ private:
     std::deque<dying> dying_;
     undertaker undertaker_;
     std::uint64_t last_id_ = 0;
+    std::optional<ledger> ledger_;
     events counts_;
     std::atomic<bool> network_changed_{false};
     std::atomic<bool> stopping_{false};

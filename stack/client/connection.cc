@@ -95,12 +95,15 @@ result<void> connection::open() {
     return {};
 }
 
-result<void> connection::open_patiently() {
+/// Waits without the lock: another thread may fork meanwhile, or find the daemon first.
+result<void> connection::open_patiently(std::unique_lock<std::mutex>& hold) {
     const auto until = std::chrono::steady_clock::now() + patience;
     for (;;) {
-        auto made = open();
+        auto made = fd_ < 0 ? open() : result<void>();
         if (made || !is_absent(made.error().code) || std::chrono::steady_clock::now() >= until) return made;
+        hold.unlock();
         std::this_thread::sleep_for(pause);
+        hold.lock();
     }
 }
 
@@ -123,12 +126,12 @@ result<attach::message> connection::answer() {
     return got;
 }
 
-result<attach::message> connection::exchange(attach::request_header question, std::span<const std::byte> body,
-                                             std::span<const int> descriptors) {
+result<attach::message> connection::exchange(std::unique_lock<std::mutex>& hold, attach::request_header question,
+                                             std::span<const std::byte> body, std::span<const int> descriptors) {
     if (fd_ < 0) {
         // Whoever has a socket of the daemon's knows that there was one.
         const bool known = sessions_ != 0 || question.what == attach::request::open;
-        if (auto made = known ? open_patiently() : open(); !made) return fail(made.error().code);
+        if (auto made = known ? open_patiently(hold) : open(); !made) return fail(made.error().code);
     }
     question.length = static_cast<std::uint32_t>(body.size());
     auto sent = attach::send_message(fd_, attach::bytes_of(question), body, descriptors);
@@ -142,17 +145,28 @@ result<attach::message> connection::exchange(attach::request_header question, st
 result<attach::message> connection::ask(attach::request_header question, std::span<const std::byte> body,
                                         std::span<const int> descriptors) {
     const undisturbed calm;
-    const std::lock_guard hold(lock_);
-    return exchange(question, body, descriptors);
+    std::unique_lock hold(lock_);
+    return exchange(hold, question, body, descriptors);
 }
 
 result<connection::socket_region> connection::ask_for_socket(const attach::request_header& question,
                                                              std::span<const int> descriptors) {
     const undisturbed calm;
-    const std::lock_guard hold(lock_);
-    auto got = exchange(question, {}, descriptors);
+    std::unique_lock hold(lock_);
+    // Of a daemon that went before it answered nothing is left, so the next can be asked the same.
+    for (int tries = 1;; tries++) {
+        auto made = try_for_socket(hold, question, descriptors);
+        if (made || made.error().code != ECONNRESET || tries == most_tries) return made;
+    }
+}
+
+result<connection::socket_region> connection::try_for_socket(std::unique_lock<std::mutex>& hold,
+                                                             const attach::request_header& question,
+                                                             std::span<const int> descriptors) {
+    auto got = exchange(hold, question, {}, descriptors);
     if (!got) return fail(got.error().code);
     socket_region made;
+    made.session = session_.load(std::memory_order_relaxed);
     // Mapped, and its descriptor closed, before the next one comes: this process may have room for one only.
     result<attach::region> memory = fail(got->cut ? EMFILE : EPROTO);
     if (!got->cut && got->bytes.size() == sizeof made.reply) {
@@ -178,8 +192,8 @@ void connection::settle() {
     attach::request_header h;
     h.what = attach::request::settle;
     const undisturbed calm;
-    const std::lock_guard hold(lock_);
-    if (fd_ >= 0) (void)exchange(h, {}, {});
+    std::unique_lock hold(lock_);
+    if (fd_ >= 0) (void)exchange(hold, h, {}, {});
 }
 
 void connection::announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation) {

@@ -13,6 +13,7 @@ namespace skua::client {
 class connection {
 public:
     static connection& instance();
+    static constexpr int most_tries = 8;  // of a question, with daemons that go before they answer
 
     /// One question, one answer; any thread. Descriptors of the question stay the caller's. Errors: the daemon's, and
     /// those of connecting: ECONNREFUSED, ENOENT, EACCES; EPROTO it speaks another version; ECONNRESET it went before
@@ -23,7 +24,8 @@ public:
     struct socket_region {
         attach::socket_reply reply;
         attach::region memory;
-        int fd = -1;  // the caller's from here on
+        int fd = -1;                // the caller's from here on
+        std::uint32_t session = 0;  // in which reply.number holds
     };
     /// request::socket or request::open; the latter has a descriptor. Errors: those of ask(); EMFILE.
     result<socket_region> ask_for_socket(const attach::request_header& question, std::span<const int> descriptors);
@@ -43,10 +45,12 @@ public:
 private:
     connection();
     result<void> open();
-    result<void> open_patiently();
-    result<attach::message> exchange(attach::request_header question, std::span<const std::byte> body,
-                                     std::span<const int> descriptors);
+    result<void> open_patiently(std::unique_lock<std::mutex>& hold);
+    result<attach::message> exchange(std::unique_lock<std::mutex>& hold, attach::request_header question,
+                                     std::span<const std::byte> body, std::span<const int> descriptors);
     result<attach::message> answer();
+    result<socket_region> try_for_socket(std::unique_lock<std::mutex>& hold, const attach::request_header& question,
+                                         std::span<const int> descriptors);
     void forget();
 
     std::mutex lock_;

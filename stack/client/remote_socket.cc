@@ -28,8 +28,6 @@ using attach::ring_reader;
 using attach::ring_writer;
 using attach::socket_page;
 
-constexpr int most_tries = 8;  // of a request, with daemons that go before they answer
-
 /// A lock that its holders share. Who died with it left a ring as it was before or after a record: nothing to mend.
 class shared_lock {
 public:
@@ -81,8 +79,7 @@ private:
 [[gnu::noinline]] int sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t seen, const timespec* time) {
     int before = PTHREAD_CANCEL_DEFERRED;
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
-    const long slept =
-        syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, seen, time, nullptr, 0);
+    const long slept = syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, seen, time, nullptr, 0);
     const int why = slept == 0 ? 0 : errno;
     pthread_setcanceltype(before, nullptr);
     return why;
@@ -101,7 +98,7 @@ result<std::unique_ptr<remote_socket>> remote_socket::from(int fd, connection::s
         return fail(EPROTO);
     std::unique_ptr<remote_socket> made(new remote_socket(inode_of(fd), std::move(given.memory)));
     made->number_ = given.reply.number;
-    made->session_ = connection::instance().session();
+    made->session_ = given.session;
     return made;
 }
 
@@ -143,7 +140,7 @@ result<void> remote_socket::join(int fd) {
     if (!got) return fail(got.error().code);
     if (got->reply.id != id_) return fail(EBADF);
     number_.store(got->reply.number);
-    session_.store(connection::instance().session(), std::memory_order_release);
+    session_.store(got->session, std::memory_order_release);
     return {};
 }
 
@@ -160,7 +157,7 @@ result<std::vector<std::byte>> remote_socket::call(int fd, request what, std::ar
         const int why = got.error().code;
         // The daemon that went may have bound it before it could say so.
         if (what == request::bind && why == EINVAL && tries > 1) return std::vector<std::byte>();
-        if (why != ECONNRESET || tries == most_tries) return fail(why);
+        if (why != ECONNRESET || tries == connection::most_tries) return fail(why);
     }
 }
 
@@ -221,8 +218,8 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
 
 void remote_socket::announce(int fd) {
     auto& with = connection::instance();
-    for (int tries = 1; page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0 && tries <= most_tries;
-         tries++) {
+    for (int tries = 1;
+         page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0 && tries <= connection::most_tries; tries++) {
         with.announce(page_->home.load(std::memory_order_relaxed), number_.load(), page_->incarnation);
         // What was told to a daemon that has gone, the next one does not know.
         if (page_->incarnation.load(std::memory_order_seq_cst) == with.incarnation()) return;

@@ -94,8 +94,6 @@ int skua_socket(int domain, int type, int protocol) {
     h.words[1] = type & ~made_of_kernel;
     h.words[2] = protocol;
     auto got = client::connection::instance().ask_for_socket(h, {});
-    // Of a daemon that went before it answered nothing is left.
-    if (!got && got.error().code == ECONNRESET) got = client::connection::instance().ask_for_socket(h, {});
     if (!got) return failed(got.error().code);
     const int fd = got->fd;
     auto made = client::remote_socket::from(fd, std::move(*got));

@@ -118,6 +118,9 @@ struct attach_allowance {
     friend bool operator==(const attach_allowance&, const attach_allowance&) = default;
 };
 
+/// Who holds attached programs' descriptors while no daemon runs.
+enum class keeping : std::uint8_t { automatic, manager, process, nobody };
+
 /// Other processes on this machine.
 struct attach_config {
     std::string path;   // empty: nobody can attach
@@ -128,6 +131,8 @@ struct attach_config {
     std::uint32_t sockets_per_user = 4096;
     std::uint32_t memory_per_user = 4096;  // MiB
     std::uint32_t requests_per_second = 50000;
+    keeping keep_by = keeping::automatic;
+    std::uint32_t keep_seconds = 60;
     std::vector<attach_allowance> allow;
     friend bool operator==(const attach_config&, const attach_config&) = default;
 };

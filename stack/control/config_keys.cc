@@ -277,6 +277,17 @@ const std::vector<key<attach_config>>& keys<attach_config>() {
         value("requests_per_second", &attach_config::requests_per_second, integer<u32>(10, 10'000'000), "",
               "Control requests answered to programs of one user; beyond it they wait for their turn. Datagrams are "
               "no requests."),
+        value("keep_by", &attach_config::keep_by,
+              choice<keeping>({{"auto", keeping::automatic},
+                               {"manager", keeping::manager},
+                               {"process", keeping::process},
+                               {"nobody", keeping::nobody}}),
+              "",
+              "Who keeps the sockets of attached programs from the end of the daemon to its next start: the service "
+              "manager that started it (systemd with FileDescriptorStoreMax=), a small process of its own beside the "
+              "attach socket, or nobody: then they end with the daemon. auto: the manager if there is one."),
+        value("keep_seconds", &attach_config::keep_seconds, integer<u32>(1, 86400), "s",
+              "How long the process waits for the next daemon."),
         sections("allow", &attach_config::allow, "Users who may bind privileged ports; root may always."),
     };
     return table;

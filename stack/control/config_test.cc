@@ -100,6 +100,8 @@ sessions_per_user = 3
 sockets_per_user = 4
 memory_per_user = 5
 requests_per_second = 60
+keep_by = "process"
+keep_seconds = 7
 [[attach.allow]]
 user = "root"
 ports = [53, "1000-1010"]
@@ -161,7 +163,7 @@ TEST(config_values, all_keys_are_read) {
     EXPECT_EQ(c.reassembly, (reassembly_config{1, 65536, seconds(1), seconds(2)}));
     EXPECT_EQ(c.icmp, (icmp_config{0, 1}));
     EXPECT_EQ(c.mailbox.size, 64u);
-    EXPECT_EQ(c.attach, (attach_config{"/run/skua/attach", "root", "0", 0660, 3, 4, 5, 60,
+    EXPECT_EQ(c.attach, (attach_config{"/run/skua/attach", "root", "0", 0660, 3, 4, 5, 60, keeping::process, 7,
                                        {{"root", {{53, 53}, {1000, 1010}}}, {"54321", {}}}}));
     EXPECT_EQ(c.log.level, log_level::debug);
     ASSERT_EQ(c.ports.size(), 2u);

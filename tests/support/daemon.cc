@@ -3,7 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,8 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
-
-extern char** environ;
+#include <utility>
 
 namespace skua::test {
 
@@ -49,8 +48,8 @@ std::string ask_telemetry(const std::string& prefix, const std::string& command)
     std::string got(1 << 16, '\0');
     ssize_t n = -1;
     // It greets first.
-    if (::connect(s, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 && ::recv(s, got.data(), got.size(), 0) > 0 &&
-        ::send(s, command.data(), command.size(), 0) > 0)
+    if (::connect(s, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 &&
+        ::recv(s, got.data(), got.size(), 0) > 0 && ::send(s, command.data(), command.size(), 0) > 0)
         n = ::recv(s, got.data(), got.size(), 0);
     ::close(s);
     if (n < 0) throw std::runtime_error("no telemetry");
@@ -66,46 +65,60 @@ daemon::daemon(const std::vector<std::string>& more, bool telemetry)
     if (::mkdtemp(name) == nullptr || std::getenv("SKUAD") == nullptr) throw std::runtime_error("no daemon to start");
     directory_ = name;
     ::chmod(name, 0755);  // other users may attach too
-    std::vector<std::string> args = {std::getenv("SKUAD"), "--no-huge",         "--no-shconf", "--no-pci", "-m", "512",
-                                     "--log-level=error",  "--file-prefix=" + prefix_};
-    if (!telemetry) args.emplace_back("--no-telemetry");
-    for (const std::string& a : {std::string("--"), std::string("--idle"), std::string("yield"),
-                                 std::string("--attach-path"), path()})
-        args.push_back(a);
-    args.insert(args.end(), more.begin(), more.end());
+    arguments_ = {std::getenv("SKUAD"),      "--no-huge", "--no-shconf", "--no-pci", "-m", "512", "--log-level=error",
+                  "--file-prefix=" + prefix_};
+    if (!telemetry) arguments_.emplace_back("--no-telemetry");
+    for (const std::string& a :
+         {std::string("--"), std::string("--idle"), std::string("yield"), std::string("--attach-path"), path()})
+        arguments_.push_back(a);
+    arguments_.insert(arguments_.end(), more.begin(), more.end());
+    ::setenv("SKUA_ATTACH", path().c_str(), 1);
+    start();
+}
+
+void daemon::start() {
     std::vector<char*> pointers;
-    for (auto& a : args) pointers.push_back(a.data());
+    for (auto& a : arguments_) pointers.push_back(a.data());
     pointers.push_back(nullptr);
     int output[2];
     if (::pipe(output) != 0) throw std::runtime_error("no pipe");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, output[1], 1);
-    posix_spawn_file_actions_addclose(&actions, output[0]);
-    const bool spawned = posix_spawn(&id_, pointers[0], &actions, nullptr, pointers.data(), environ) == 0;
-    posix_spawn_file_actions_destroy(&actions);
+    const pid_t parent = ::getpid();
+    id_ = ::fork();
+    if (id_ == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (::getppid() != parent) ::_exit(1);
+        ::dup2(output[1], 1);
+        ::close_range(3, ~0u, 0);
+        ::execv(pointers[0], pointers.data());
+        ::_exit(127);
+    }
     ::close(output[1]);
-    const bool ready = spawned && wait_until_ready(output[0]);
+    const bool ready = id_ > 0 && wait_until_ready(output[0]);
     ::close(output[0]);
-    if (!ready) throw std::runtime_error("the daemon does not start");
-    ::setenv("SKUA_ATTACH", path().c_str(), 1);
+    if (ready) return;
+    if (id_ > 0) stop(SIGKILL);
+    throw std::runtime_error("the daemon does not start");
+}
+
+int daemon::stop(int signal) {
+    int status = -1;
+    ::kill(id_, signal);
+    ::waitpid(std::exchange(id_, -1), &status, 0);
+    return status;
 }
 
 daemon::~daemon() {
-    ::kill(id_, SIGTERM);
-    int status = 0;
-    ::waitpid(id_, &status, 0);
+    const int status = id_ > 0 ? stop(SIGTERM) : 0;
     if (status != 0) std::fprintf(stderr, "the daemon ended with status %#x\n", status);
     std::error_code left_alone;
     std::filesystem::remove_all(directory_, left_alone);
 }
 
-bool daemon::runs() const { return ::waitpid(id_, nullptr, WNOHANG) == 0; }
+bool daemon::runs() const { return id_ > 0 && ::waitpid(id_, nullptr, WNOHANG) == 0; }
 
 std::size_t daemon::descriptors() const {
     std::size_t n = 0;
-    for ([[maybe_unused]] const auto& e :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(id_) + "/fd"))
+    for ([[maybe_unused]] const auto& e : std::filesystem::directory_iterator("/proc/" + std::to_string(id_) + "/fd"))
         n++;
     return n;
 }

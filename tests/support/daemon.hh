@@ -1,4 +1,5 @@
-// A skuad for tests: without ports, hugepages or root, with its attach socket in a directory of its own.
+// A skuad for tests: without ports, hugepages or root, with its attach socket in a directory of its own. It ends with
+// the thread that started it, whatever becomes of that.
 #pragma once
 
 #include <sys/types.h>
@@ -24,15 +25,20 @@ public:
     std::string path() const { return directory_ / "attach"; }
     std::filesystem::path directory() const { return directory_; }
     bool runs() const;
+    /// The exit status, as waitpid(2) gives it.
+    int stop(int signal);
+    /// After stop(): another one in its place. Throws std::runtime_error.
+    void start();
     /// Descriptors that it has open.
     std::size_t descriptors() const;
     /// The numbers of a telemetry command's answer, of its rows too ("0.sockets").
     std::map<std::string, std::uint64_t> look(const std::string& command) const;
 
 private:
-    pid_t id_ = -1;
+    pid_t id_ = -1;  // -1: it was stopped
     std::filesystem::path directory_;
     std::string prefix_;
+    std::vector<std::string> arguments_;
 };
 
 }  // namespace skua::test
