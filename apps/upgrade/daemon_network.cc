@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <rte_log.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -56,6 +57,8 @@ public:
         : stored_generation_(stored_generation), daemon_(daemon_options()) {
         start_eal(own_config());
         pool_ = make_frame_pool("memif");
+        // It says that other DPDK processes could not share the port, as nobody wants to.
+        rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_CRIT);
         if (rte_eal_hotplug_add("vdev", device, memif("client").c_str()) != 0 ||
             rte_eth_dev_get_port_by_name(device, &port_) != 0)
             throw std::runtime_error("no memif port: is librte-net-memif there?");
