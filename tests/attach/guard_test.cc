@@ -379,8 +379,8 @@ TEST_F(guard, attaching_and_leaving_in_quick_succession) {
 }
 
 TEST_F(guard, a_flood_of_requests_keeps_no_other_user_waiting) {
-    std::atomic<bool>& stop = *new (mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-                                  std::atomic<bool>(false);
+    std::atomic<bool>& stop =
+        *new (mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) std::atomic<bool>(false);
     raw_process quiet(daemon_->path());
     ASSERT_TRUE(quiet.hello());
     const auto latency = [&] {
