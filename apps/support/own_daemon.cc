@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +22,14 @@ namespace {
 
 constexpr int patience_ms = 20'000;
 
-/// With its words on `output`. It does not outlive this thread. Returns its id.
-pid_t start_program(char** arguments, int output) {
+/// With its words on `output`, and what DPDK keeps in files in `directory`. It does not outlive this thread. Returns
+/// its id.
+pid_t start_program(char** arguments, int output, const std::filesystem::path& directory) {
     const pid_t id = fork();
     if (id < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (id > 0) return id;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    setenv("RUNTIME_DIRECTORY", directory.c_str(), 1);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     execv(arguments[0], arguments);
@@ -64,7 +68,7 @@ own_daemon::own_daemon(const std::vector<std::string>& options) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
     output_ = ends[0];
-    id_ = start_program(pointers.data(), ends[1]);
+    id_ = start_program(pointers.data(), ends[1], directory_);
     close(ends[1]);
     try {
         wait_until_ready();
@@ -83,6 +87,24 @@ void own_daemon::wait_until_ready() {
         if (n <= 0) throw std::runtime_error("skuad does not start:\n" + said);
         said.append(text, static_cast<std::size_t>(n));
     }
+}
+
+std::string own_daemon::look(const std::string& command) const {
+    const std::string path = directory_ / "dpdk" / directory_.filename() / "dpdk_telemetry.v2";
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    path.copy(at.sun_path, sizeof at.sun_path - 1);
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    std::string got(1 << 16, '\0');
+    ssize_t n = -1;
+    // It greets first.
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 &&
+        recv(fd, got.data(), got.size(), 0) > 0 && send(fd, command.data(), command.size(), MSG_NOSIGNAL) > 0)
+        n = recv(fd, got.data(), got.size(), 0);
+    close(fd);
+    if (n < 0) throw std::runtime_error("skuad's telemetry does not answer");
+    got.resize(static_cast<std::size_t>(n));
+    return got;
 }
 
 own_daemon::~own_daemon() { end(); }

@@ -20,6 +20,9 @@ public:
     own_daemon(const own_daemon&) = delete;
     own_daemon& operator=(const own_daemon&) = delete;
 
+    /// What it answers to a command of its telemetry ("/skua/groups"): JSON. Throws std::runtime_error.
+    std::string look(const std::string& command) const;
+
 private:
     void wait_until_ready();
     void end();

@@ -7,6 +7,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <regex>
+
 #include "support/own_daemon.hh"
 #include "upgrade/dpdk.hh"
 #include "upgrade/frames.hh"
@@ -83,6 +85,7 @@ public:
         last_progress_ = clock::now();
     }
     unsigned move(const std::function<unsigned()>& serve, const std::function<void(const message&)>& answered) override;
+    std::vector<std::pair<std::string, std::uint64_t>> group_counters() const override;
 
 private:
     void wait_for_link() const;
@@ -123,6 +126,19 @@ unsigned daemon_network::move(const std::function<unsigned()>& serve,
     else sched_yield();
     if (expected_ != 0 && clock::now() - last_progress_ > patience) expected_ = 0;
     return expected_;
+}
+
+/// There is one group, and these stand at the end of its row.
+std::vector<std::pair<std::string, std::uint64_t>> daemon_network::group_counters() const {
+    const std::string row = daemon_.look("/skua/groups");
+    const auto begin = row.find("\"rx_processed_total\"");
+    if (begin == std::string::npos) throw std::runtime_error("skuad shows no group with generations: " + row);
+    const std::string counters = row.substr(begin, row.find('}', begin) - begin);
+    std::vector<std::pair<std::string, std::uint64_t>> all;
+    const std::regex counter("\"(\\w+)\": ?(\\d+)");
+    for (std::sregex_iterator i(counters.begin(), counters.end(), counter), end; i != end; ++i)
+        all.emplace_back((*i)[1], std::stoull((*i)[2]));
+    return all;
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ std::optional<int> read_arguments(arguments& a, int argc, char** argv) {
 /// Time is the machine's: a busy one makes a flow's second longer.
 results run_as_processes(scenario_options load) {
     load.generations = true;
-    load.flow_timeout = 125;  // udpgrm's own
+    load.flow_timeout = 30;
     load.kill_in = (load.upgrades + 1) / 2;
     return run(load, *make_daemon_network(load.upgrades > 1 ? load.upgrades : 0));
 }

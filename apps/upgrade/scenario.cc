@@ -72,7 +72,7 @@ server_options world::for_servers(const scenario_options& o) {
     out.generations = o.generations;
     out.flow_timeout = o.flow_timeout;
     // Those that live, and those that ended less than a timeout ago: one flow of a place a few periods.
-    out.flow_room = std::min(o.flows * 6 + 1024, 4'194'304u);
+    out.flow_room = std::min(o.flows * (1 + o.flow_timeout / fewest_questions) + 1024, 4'194'304u);
     return out;
 }
 

@@ -52,18 +52,20 @@ class Upgrade(unittest.TestCase):
     def test_only_flows_of_crashed_members_are_orphaned(self):
         self.assertGreater(self.report["orphaned"], 0)
         self.assertLess(self.report["orphaned"], self.report["flows"])
-        self.assertEqual(self.report["group"]["orphaned"], self.report["orphaned"])
+        for counts in (self.report, self.processes):
+            self.assertEqual(counts["group"]["orphaned"], counts["orphaned"])
 
     def test_each_packet_is_counted_once(self):
-        group = self.report["group"]
-        self.assertEqual(group["rx_processed_total"], self.report["sent"])
-        self.assertEqual(group["rx_flow_ok"] + group["rx_new_flow_working_gen_dispatch_ok"], self.report["sent"])
-        self.assertEqual(group["rx_flow_new_unseen"], self.report["begun"])
-        self.assertEqual(group["rx_flow_other_error"], self.report["orphaned"])
-        self.assertEqual(group["tx_total"], self.report["answered"])
-        for name in ("rx_new_flow_working_gen_dispatch_error", "tx_flow_create_error", "tx_flow_update_conflict",
-                     "evicted"):
-            self.assertEqual(group[name], 0, name)
+        for counts in (self.report, self.processes):
+            group = counts["group"]
+            self.assertEqual(group["rx_processed_total"], counts["sent"])
+            self.assertEqual(group["rx_flow_ok"] + group["rx_new_flow_working_gen_dispatch_ok"], counts["sent"])
+            self.assertEqual(group["rx_flow_new_unseen"], counts["begun"])
+            self.assertEqual(group["rx_flow_other_error"], counts["orphaned"])
+            self.assertEqual(group["tx_total"], counts["answered"])
+            for name in ("rx_new_flow_working_gen_dispatch_error", "tx_flow_create_error", "tx_flow_update_conflict",
+                         "evicted"):
+                self.assertEqual(group[name], 0, name)
 
     def test_plain_reuseport_breaks_flows(self):
         for counts in (self.plain, self.kernel):
