@@ -36,7 +36,8 @@ void share(pthread_mutex_t& m) {
     pthread_mutexattr_t how;
     pthread_mutexattr_init(&how);
     pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST);  // a holder may be killed while it has it
+    pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST);    // a holder may be killed while it has it
+    pthread_mutexattr_settype(&how, PTHREAD_MUTEX_ERRORCHECK);  // or a signal's handler may come to it again
     pthread_mutex_init(&m, &how);
     pthread_mutexattr_destroy(&how);
 }
@@ -86,7 +87,10 @@ attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socke
     charged_ = page_.rx_returned.load();
     record header;
     std::span<const std::byte> payload;
-    while (unread.front(header, payload) == ring_reader::found::datagram) {
+    // No more than there can be, whatever its holders write meanwhile.
+    for (std::uint64_t left = rings.rx; unread.front(header, payload) == ring_reader::found::datagram;) {
+        if (header.size > left) break;
+        left -= header.size;
         charged_ += header.cost;
         unread.skip(header);
     }

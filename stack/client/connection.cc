@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "base/own_descriptor.hh"
 #include "client/own_numbers.hh"
@@ -81,6 +82,9 @@ result<void> connection::open() {
     attach::reply_header head;
     attach::hello_reply reply;
     if (!got) return give_up(got.error().code);
+    if (got->bytes.size() < sizeof head) return give_up(EPROTO);
+    std::memcpy(&head, got->bytes.data(), sizeof head);
+    if (head.error != 0) return give_up(head.error);  // ENFILE: as many processes of this user as may be
     if (got->bytes.size() != sizeof head + sizeof reply) return give_up(EPROTO);
     std::memcpy(&reply, &got->bytes[sizeof head], sizeof reply);
     auto memory = attach::region::open(got->take(0), reply.shards * sizeof(attach::announcements));
@@ -196,7 +200,16 @@ void connection::settle() {
     if (fd_ >= 0) (void)exchange(hold, h, {}, {});
 }
 
-void connection::announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation) {
+bool connection::announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation) {
+    static thread_local bool inside = false;
+    if (std::exchange(inside, true)) return false;
+    announce_locked(shard, number, incarnation);
+    inside = false;
+    return true;
+}
+
+void connection::announce_locked(std::uint32_t shard, std::uint32_t number,
+                                 const std::atomic<std::uint32_t>& incarnation) {
     const std::lock_guard hold(announce_lock_);
     if (shard >= shards_) return;
     auto& ring = announcements_.as<attach::announcements>()[shard];

@@ -32,7 +32,8 @@ public:
     /// What this process has closed is gone for everybody, if the daemon is there.
     void settle();
     /// Tells a shard that a socket (by its number in this session) has something to send.
-    void announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation);
+    /// False in a signal's handler that came while its thread was doing the same: the next to send says it.
+    bool announce(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation);
     /// In a child that has a copy of this memory and came without fork(3)'s handlers.
     void forked() { forget(); }
     /// Of the sessions that this process has had; numbers of sockets hold for one of them. 0: there is none now.
@@ -45,6 +46,7 @@ public:
 private:
     connection();
     result<void> open();
+    void announce_locked(std::uint32_t shard, std::uint32_t number, const std::atomic<std::uint32_t>& incarnation);
     result<void> open_patiently(std::unique_lock<std::mutex>& hold);
     result<attach::message> exchange(std::unique_lock<std::mutex>& hold, attach::request_header question,
                                      std::span<const std::byte> body, std::span<const int> descriptors);

@@ -32,14 +32,21 @@ using attach::socket_page;
 class shared_lock {
 public:
     explicit shared_lock(pthread_mutex_t& m) : m_(m) {
-        if (pthread_mutex_lock(&m_) == EOWNERDEAD) pthread_mutex_consistent(&m_);
+        const int how = pthread_mutex_lock(&m_);
+        if (how == EOWNERDEAD) pthread_mutex_consistent(&m_);
+        held_ = how == 0 || how == EOWNERDEAD;
     }
-    ~shared_lock() { pthread_mutex_unlock(&m_); }
+    ~shared_lock() {
+        if (held_) pthread_mutex_unlock(&m_);
+    }
+    /// False in a signal's handler that came while its thread had the lock: who waited for it would wait for ever.
+    explicit operator bool() const { return held_; }
     shared_lock(const shared_lock&) = delete;
     shared_lock& operator=(const shared_lock&) = delete;
 
 private:
     pthread_mutex_t& m_;
+    bool held_ = false;
 };
 
 std::size_t length_of(const msghdr& m) {
@@ -220,16 +227,18 @@ void remote_socket::announce(int fd) {
     auto& with = connection::instance();
     for (int tries = 1;
          page_->tx_announced.exchange(1, std::memory_order_seq_cst) == 0 && tries <= connection::most_tries; tries++) {
-        with.announce(page_->home.load(std::memory_order_relaxed), number_.load(), page_->incarnation);
+        const bool told =
+            with.announce(page_->home.load(std::memory_order_relaxed), number_.load(), page_->incarnation);
         // What was told to a daemon that has gone, the next one does not know.
-        if (page_->incarnation.load(std::memory_order_seq_cst) == with.incarnation()) return;
+        if (told && page_->incarnation.load(std::memory_order_seq_cst) == with.incarnation()) return;
         page_->tx_announced.store(0, std::memory_order_seq_cst);
-        if (!join(fd)) return;
+        if (!told || !join(fd)) return;
     }
 }
 
 result<void> remote_socket::put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to) {
     const shared_lock hold(page_->tx_lock);
+    if (!hold) return fail(ENOBUFS);
     const bool v4 = to ? to->address.is_v4() : domain() == AF_INET;
     const std::uint32_t cost = socket::truesize(static_cast<std::uint32_t>(length), v4 ? ip_family::v4 : ip_family::v6);
     // As sock_alloc_send_pskb: what exceeds the buffer is let through if anything is free.
@@ -265,18 +274,20 @@ bool remote_socket::readable() {
 
 std::size_t remote_socket::next_size() {
     const shared_lock hold(page_->rx_lock);
+    if (!hold) return 0;
     ring_reader ring(page_->rx, region_.bytes().subspan(socket_page::rx_at, page_->rx_bytes));
     record header;
     std::span<const std::byte> payload;
     return ring.front(header, payload) == ring_reader::found::datagram ? payload.size() : 0;
 }
 
-std::optional<std::size_t> remote_socket::take(msghdr& message, int flags) {
+result<std::size_t> remote_socket::take(msghdr& message, int flags) {
     const shared_lock hold(page_->rx_lock);
+    if (!hold) return fail(EINTR);
     ring_reader ring(page_->rx, region_.bytes().subspan(socket_page::rx_at, page_->rx_bytes));
     record header;
     std::span<const std::byte> payload;
-    if (ring.front(header, payload) != ring_reader::found::datagram) return {};
+    if (ring.front(header, payload) != ring_reader::found::datagram) return fail(EAGAIN);
     std::size_t copied = 0;
     for (std::size_t i = 0; i < message.msg_iovlen && copied < payload.size(); i++) {
         const std::size_t n = std::min(message.msg_iov[i].iov_len, payload.size() - copied);
@@ -307,7 +318,7 @@ result<std::size_t> remote_socket::receive(int fd, msghdr& message, int flags) {
         const std::uint32_t seen = page_->rx_events.load(std::memory_order_seq_cst);
         const auto got = take(message, flags);
         if (page_->watch.load(std::memory_order_relaxed) != 0 && !readable()) quieten();
-        if (got) return *got;
+        if (got || got.error().code != EAGAIN) return got;
         if (never_waits(fd, flags)) return fail(EAGAIN);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_receive) {
             message.msg_namelen = 0;

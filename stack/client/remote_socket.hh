@@ -62,7 +62,7 @@ private:
     void tell_when_room(int fd);
     void announce(int fd);
     result<void> put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to);
-    std::optional<std::size_t> take(msghdr& message, int flags);
+    result<std::size_t> take(msghdr& message, int flags);
     void quieten();
 
     const ino_t inode_;         // of the descriptor

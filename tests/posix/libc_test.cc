@@ -23,7 +23,8 @@ class libc : public for_each_family {};
 /// SIGALRM after a while, and a handler for it; `flags` of sigaction(2).
 class alarmed {
 public:
-    explicit alarmed(int flags, void (*handler)(int) = [](int) { rang++; }) {
+    explicit alarmed(
+        int flags, void (*handler)(int) = [](int) { rang++; }) {
         rang = 0;
         struct sigaction action {};
         action.sa_handler = handler;
@@ -357,5 +358,42 @@ TEST_P(libc, a_handler_sends_and_receives) {
 }
 
 INSTANTIATE_TEST_SUITE_P(of, libc, testing::Values(AF_INET, AF_INET6), family_name);
+
+/// sendto(2) and recvfrom(2) may be called by a handler (signal-safety(7)), whatever its thread was in.
+TEST_P(libc, a_handler_uses_the_socket_that_its_thread_is_using) {
+    const descriptor s = bound(family());
+    handler_name = local_name(s);
+    handler_fd = s;
+    struct sigaction action {
+    }, before{};
+    action.sa_handler = [](int) {
+        const int kept = errno;
+        char text[8];
+        recv(handler_fd, text, sizeof text, MSG_DONTWAIT);
+        sendto(handler_fd, "h", 1, MSG_DONTWAIT, handler_name, handler_name.length);
+        errno = kept;
+    };
+    granted(sigaction(SIGALRM, &action, &before));
+    const itimerval often{{0, 200}, {0, 200}}, none{};
+    granted(setitimer(ITIMER_REAL, &often, nullptr));
+    char text[8];
+    for (const auto until = steady_clock::now() + 500ms; steady_clock::now() < until;) {
+        const ssize_t sent = sendto(s, "t", 1, MSG_DONTWAIT, handler_name, handler_name.length);
+        if (sent < 0) {
+            EXPECT_TRUE(errno == EAGAIN || errno == ENOBUFS) << errno;
+        }
+        const ssize_t got = recv(s, text, sizeof text, MSG_DONTWAIT);
+        if (got < 0) {
+            EXPECT_TRUE(errno == EAGAIN || errno == EINTR) << errno;
+        }
+    }
+    setitimer(ITIMER_REAL, &none, nullptr);
+    sigaction(SIGALRM, &before, nullptr);
+    // What is still on its way would fill the buffer again.
+    for (pollfd p{s, POLLIN, 0}; poll(&p, 1, 200) == 1;)
+        while (recv(s, text, sizeof text, MSG_DONTWAIT) > 0) continue;
+    send_text(connected(s), "and on");
+    for (std::string said; said != "and on";) said = receive(s);
+}
 
 }  // namespace skua::test
