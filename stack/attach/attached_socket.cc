@@ -114,6 +114,7 @@ void attached_socket::changed() {
     note_bound();
     const auto peer = socket_->remote_endpoint();
     page_.connected = !peer ? 0 : peer->address.is_v4() ? 4 : 6;
+    page_.told = socket_->told();
     page_.changes.fetch_add(1, std::memory_order_seq_cst);
 }
 
@@ -197,8 +198,15 @@ bool attached_socket::put(const socket::received& d) {
     r->peer = info.flow.remote;
     r->local = info.flow.local;
     r->peer_port = info.flow.remote_port;
-    r->local_port = info.flow.local_port;
     r->ifindex = info.ifindex;
+    r->hop_limit = info.hop_limit;
+    if (info.family == ip_family::v4) {
+        r->traffic_class = d.datagram.header<wire::ipv4_header>(info.l3_offset)->tos;
+        const bool to_many = info.to_broadcast || info.to_multicast;
+        r->answer_from = socket_->answer_from(info.flow.remote, info.flow.local, info.ifindex, to_many);
+    } else {
+        r->traffic_class = d.datagram.header<wire::ipv6_header>(info.l3_offset)->traffic_class();
+    }
     r->cost = socket::truesize(length, info.family);
     std::byte* const to = ring_writer::payload(r);
     if (const void* from = rte_pktmbuf_read(d.datagram.get(), at, length, to); from != to && from != nullptr)
@@ -252,6 +260,11 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
                 to[n] = {header.peer, header.peer_port, header.ifindex};
                 out[n].to = &to[n];
             }
+            out[n].said.source = header.local;
+            if (header.flags & record::to_connected || header.local != ip_address())
+                out[n].said.ifindex = header.ifindex;
+            if (header.flags & record::chosen_hop_limit) out[n].said.hop_limit = header.hop_limit;
+            if (header.flags & record::chosen_traffic_class) out[n].said.traffic_class = header.traffic_class;
             // As its holders charged it: what they give here, they give themselves. Before it leaves the ring, so that
             // a daemon that is killed owes them nothing.
             page_.tx_returned.fetch_add(header.cost, std::memory_order_seq_cst);

@@ -24,7 +24,8 @@ enum class request : std::uint32_t {
     set_option,   // words: level, name; the value
     get_option,   // words: level, name, room → the value
     shutdown,     // words: how
-    destination,  // sockaddr, or nothing for the connected peer → destination_reply
+    destination,  // words: length of the sockaddr, 0 for the connected peer; it, and perhaps a chosen_source
+                  // → destination_reply
     remind,       // what is there to read, to tell or to write to shows on the descriptor when this is answered
     settle,       // of no socket: what was closed before is gone when this is answered
 };
@@ -50,6 +51,13 @@ struct hello_reply {
 struct socket_reply {
     std::uint64_t id = 0;
     std::uint32_t number = 0;  // in announcements of this session
+    std::uint32_t padding = 0;
+};
+
+/// What a message says of its own source (socket::send_choice).
+struct chosen_source {
+    ip_address source;
+    std::uint32_t ifindex = 0;
     std::uint32_t padding = 0;
 };
 

@@ -20,21 +20,24 @@ inline constexpr std::size_t line = 64;
 
 /// What stands in front of each payload.
 struct alignas(line) record {
-    enum class what : std::uint16_t { datagram = 1, skip = 2 };
+    enum class what : std::uint8_t { datagram = 1, skip = 2 };
 
     std::uint32_t size = 0;    // bytes of the record with this header, a multiple of a line
-    std::uint32_t length = 0;  // of the payload
+    std::uint16_t length = 0;  // of the payload
     what kind = what::datagram;
-    std::uint16_t flags = 0;
+    std::uint8_t flags = 0;
     std::uint16_t peer_port = 0;  // host order
-    std::uint16_t local_port = 0;
-    ip_address peer;   // sender of what was received; destination of what is sent
-    ip_address local;  // destination of what was received
+    std::uint8_t hop_limit = 0;   // of what is sent: if a flag says so, as the traffic class
+    std::uint8_t traffic_class = 0;
+    ipv4_address answer_from;  // of what was received over IPv4: our address (socket::arrival)
+    ip_address peer;           // sender of what was received; destination of what is sent
+    ip_address local;          // destination of what was received; source of what is sent, or unspecified
     std::uint32_t ifindex = 0;
     std::uint32_t cost = 0;     // what it takes of the socket's buffer (socket/truesize.hh)
     std::uint64_t time_ns = 0;  // of arrival
 
-    static constexpr std::uint16_t to_connected = 1;  // flag: `peer` is not given
+    static constexpr std::uint8_t to_connected = 1;  // flag: `peer` is not given
+    static constexpr std::uint8_t chosen_hop_limit = 2, chosen_traffic_class = 4;
 
     static constexpr std::size_t size_for(std::size_t payload) {
         return (sizeof(record) + payload + line - 1) / line * line;
@@ -66,11 +69,13 @@ public:
     bool passed(std::uint64_t position) const { return used() <= written_ - position; }
     std::uint64_t position() const { return written_; }
 
+    static constexpr std::size_t most_payload = UINT16_MAX;
     /// Room for a payload behind a header that the caller fills but for size and length; nullptr: full, or a record of
-    /// more than half the capacity.
+    /// more than half the capacity or with more payload than any datagram.
     record* begin(std::size_t payload) {
         const std::uint64_t taken = used();
         const std::size_t size = record::size_for(payload);
+        if (payload > most_payload) return nullptr;
         if (taken > bytes_.size() || size > bytes_.size() / 2) return nullptr;
         std::size_t place = written_ % bytes_.size();
         const std::size_t left = bytes_.size() - place;
@@ -86,7 +91,7 @@ public:
         ready_ = written_ + skipped + size;
         auto* const r = new (&bytes_[place]) record;
         r->size = static_cast<std::uint32_t>(size);
-        r->length = static_cast<std::uint32_t>(payload);
+        r->length = static_cast<std::uint16_t>(payload);
         return r;
     }
     static std::byte* payload(record* r) { return reinterpret_cast<std::byte*>(r + 1); }

@@ -189,7 +189,7 @@ TEST_F(ring_test, a_writer_that_gives_garbage_breaks_its_ring_only) {
     EXPECT_TRUE(broken([](record& r) { r.size = 192; })) << "more than was written";
     EXPECT_TRUE(broken([](record& r) { r.size = ~0u; }));
     EXPECT_TRUE(broken([](record& r) { r.length = 65; })) << "more than the record";
-    EXPECT_TRUE(broken([](record& r) { r.length = ~0u; }));
+    EXPECT_TRUE(broken([](record& r) { r.length = UINT16_MAX; }));
     EXPECT_TRUE(broken([](record& r) { r.kind = record::what(7); }));
     EXPECT_TRUE(broken([&](record&) { positions.written = 100; }));
     EXPECT_TRUE(broken([&](record&) { positions.written = capacity + line; }));

@@ -37,6 +37,17 @@ bool name_bell(int bell, std::uint64_t id) {
     return bind(bell, reinterpret_cast<const sockaddr*>(&name), size) == 0;
 }
 
+/// `name`: bytes of a sockaddr at the front of the body.
+result<socket::udp_socket::destination> prepare_to_send(attached_socket& s, std::uint32_t name,
+                                                        std::span<const std::byte> body) {
+    if (name > body.size()) return fail(EINVAL);
+    chosen_source chosen;
+    if (const auto rest = body.subspan(name); rest.size() == sizeof chosen)
+        std::memcpy(static_cast<void*>(&chosen), rest.data(), sizeof chosen);
+    const auto* const to = name == 0 ? nullptr : reinterpret_cast<const sockaddr*>(body.data());
+    return s.socket().prepare_to_send(to, name, {.source = chosen.source, .ifindex = chosen.ifindex});
+}
+
 }  // namespace
 
 void server::handle(session& s, message& m, const request_header& h, std::span<const std::byte> body, answer& out) {
@@ -93,7 +104,7 @@ void server::handle(holding& of, const request_header& h, std::span<const std::b
             return;
         case request::destination: {
             const std::uint32_t changes = a.changes();
-            const auto to = a.socket().prepare_to_send(body.empty() ? nullptr : address, length);
+            const auto to = prepare_to_send(a, static_cast<std::uint32_t>(h.words[0]), body);
             a.note_bound();
             out.error = to ? 0 : to.error().code;
             if (to) out.put(destination_reply{to->longest, changes, to->alike, 0});

@@ -36,6 +36,7 @@ struct socket_page {
     std::atomic<std::int32_t> error{0};                       // for the next call (SO_ERROR); holders put 0
     std::atomic<std::uint32_t> shutdown{0};                   // 1: receiving, 2: sending
     std::atomic<std::uint32_t> connected{0};                  // the peer's family, 4 or 6; 0: none
+    std::atomic<std::uint32_t> told{0};                       // what readers want to be told, bits of socket::tell
     std::atomic<std::uint32_t> home{0};                       // the shard that takes what is sent
     std::atomic<std::uint32_t> changes{0};  // of names, options and routes: what was learnt about destinations is old
     std::atomic<std::uint32_t> incarnation{0};  // of the daemon that serves it: a session with an earlier one is over

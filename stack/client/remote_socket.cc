@@ -168,22 +168,28 @@ result<std::vector<std::byte>> remote_socket::call(int fd, request what, std::ar
     }
 }
 
-result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message) {
+result<std::uint32_t> remote_socket::longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message,
+                                                const socket::send_choice& said) {
+    const attach::chosen_source from{said.source, said.ifindex, 0};
     const std::uint32_t changes = page_->changes.load(std::memory_order_acquire);
     {
         // Not waited for: a thread that is not in the child of a fork may have it.
         const std::unique_lock hold(tickets_lock_, std::try_to_lock);
         if (hold)
-            if (const auto known = tickets_.find(to, changes)) return *known;
+            if (const auto known = tickets_.find(to, from, changes)) return *known;
     }
-    const auto name = to ? std::span(static_cast<const std::byte*>(message.msg_name), message.msg_namelen)
-                         : std::span<const std::byte>();
-    const auto got = call(fd, request::destination, {}, name);
+    const std::size_t name = to ? message.msg_namelen : 0;
+    std::array<std::byte, sizeof(sockaddr_storage) + sizeof from> body;
+    if (name > sizeof(sockaddr_storage)) return fail(EINVAL);
+    if (name != 0) std::memcpy(body.data(), message.msg_name, name);
+    std::memcpy(body.data() + name, &from, sizeof from);
+    const auto got = call(fd, request::destination, {static_cast<std::int32_t>(name), 0, 0},
+                          std::span(body).first(name + sizeof from));
     if (!got) return fail(got.error().code);
     attach::destination_reply reply;
     if (got->size() != sizeof reply) return fail(EPROTO);
     std::memcpy(&reply, got->data(), sizeof reply);
-    if (const std::unique_lock hold(tickets_lock_, std::try_to_lock); hold) tickets_.keep(to, reply);
+    if (const std::unique_lock hold(tickets_lock_, std::try_to_lock); hold) tickets_.keep(to, from, reply);
     return reply.longest;
 }
 
@@ -200,8 +206,14 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
     // Linux asks in udp_sendmsg, not in its IPv6 twin.
     if (flags & MSG_OOB && (to ? to->address.is_v4() : peer == 4)) return fail(EOPNOTSUPP);
     if (!to && peer == 0) return fail(EDESTADDRREQ);
+    socket::send_choice said;
+    if (message.msg_controllen != 0) {
+        const auto read = socket::read_control(message, family, to ? to->address.is_v4() : peer == 4);
+        if (!read) return fail(read.error().code);
+        said = *read;
+    }
     const std::size_t length = length_of(message);
-    const auto longest = longest_to(fd, to, message);
+    const auto longest = longest_to(fd, to, message, said);
     if (!longest) return fail(longest.error().code);
     if (length > *longest) return fail(EMSGSIZE);
     if (auto known = join(fd); !known) return fail(known.error().code);
@@ -210,7 +222,7 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
         if (const int e = take_error()) return fail(e);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_send) return fail(EPIPE);
         const std::uint32_t seen = page_->tx_events.load(std::memory_order_seq_cst);
-        const auto done = put(message, length, to);
+        const auto done = put(message, length, to, said);
         if (done) break;
         if (done.error().code == EAGAIN && never_waits(fd, flags)) tell_when_room(fd);
         if (done.error().code != EAGAIN || never_waits(fd, flags)) return fail(done.error().code);
@@ -236,7 +248,8 @@ void remote_socket::announce(int fd) {
     }
 }
 
-result<void> remote_socket::put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to) {
+result<void> remote_socket::put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to,
+                                const socket::send_choice& said) {
     const shared_lock hold(page_->tx_lock);
     if (!hold) return fail(ENOBUFS);
     const bool v4 = to ? to->address.is_v4() : domain() == AF_INET;
@@ -256,6 +269,16 @@ result<void> remote_socket::put(const msghdr& message, std::size_t length, const
         r->ifindex = to->scope;
     } else {
         r->flags = record::to_connected;
+    }
+    r->local = said.source;
+    if (said.ifindex != 0) r->ifindex = said.ifindex;
+    if (said.hop_limit >= 0) {
+        r->flags |= record::chosen_hop_limit;
+        r->hop_limit = static_cast<std::uint8_t>(said.hop_limit);
+    }
+    if (said.traffic_class >= 0) {
+        r->flags |= record::chosen_traffic_class;
+        r->traffic_class = static_cast<std::uint8_t>(said.traffic_class);
     }
     std::byte* at = ring_writer::payload(r);
     for (std::size_t i = 0; i < message.msg_iovlen; i++) {
@@ -301,8 +324,9 @@ result<std::size_t> remote_socket::take(msghdr& message, int flags) {
     } else {
         message.msg_namelen = 0;
     }
-    message.msg_controllen = 0;
     message.msg_flags = copied < payload.size() ? MSG_TRUNC : 0;
+    socket::write_control(message, page_->told.load(std::memory_order_relaxed),
+                          {header.local, header.answer_from, header.ifindex, header.hop_limit, header.traffic_class});
     const std::size_t answer = flags & MSG_TRUNC ? payload.size() : copied;
     if (!(flags & MSG_PEEK)) {
         ring.pop(header);
@@ -322,6 +346,7 @@ result<std::size_t> remote_socket::receive(int fd, msghdr& message, int flags) {
         if (never_waits(fd, flags)) return fail(EAGAIN);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_receive) {
             message.msg_namelen = 0;
+            message.msg_controllen = 0;
             message.msg_flags = 0;
             return std::size_t(0);
         }

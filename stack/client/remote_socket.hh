@@ -20,6 +20,7 @@
 #include "base/result.hh"
 #include "client/connection.hh"
 #include "client/tickets.hh"
+#include "socket/ancillary.hh"
 
 namespace skua::client {
 
@@ -55,13 +56,15 @@ private:
     remote_socket(ino_t inode, attach::region memory);
     int own(int fd);
     result<void> join(int fd);
-    result<std::uint32_t> longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message);
+    result<std::uint32_t> longest_to(int fd, const std::optional<endpoint>& to, const msghdr& message,
+                                     const socket::send_choice& said);
     result<void> wait(std::atomic<std::uint32_t>& event, std::uint32_t seen, std::atomic<std::uint32_t>& sleepers,
                       std::chrono::steady_clock::time_point until);
     bool has_room() const;
     void tell_when_room(int fd);
     void announce(int fd);
-    result<void> put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to);
+    result<void> put(const msghdr& message, std::size_t length, const std::optional<endpoint>& to,
+                     const socket::send_choice& said);
     result<std::size_t> take(msghdr& message, int flags);
     void quieten();
 

@@ -16,19 +16,22 @@ namespace skua::client {
 class tickets {
 public:
     /// Bytes of payload; nothing: ask. `to` nothing: the connected peer. `changes`: of the socket's page.
-    std::optional<std::uint32_t> find(const std::optional<endpoint>& to, std::uint32_t changes) {
-        if (!to) return peer_.holds(endpoint{}, changes) ? std::optional(peer_.longest) : std::nullopt;
+    std::optional<std::uint32_t> find(const std::optional<endpoint>& to, const attach::chosen_source& from,
+                                      std::uint32_t changes) {
+        if (!to) return peer_.holds(endpoint{}, from, changes) ? std::optional(peer_.longest) : std::nullopt;
         for (ticket& t : wide_)
-            if (t.holds(*to, changes)) return t.longest;
+            if (t.holds(*to, from, changes)) return t.longest;
         if (single_.empty()) return {};
         const ticket& t = single_[place_of(to->address)];
-        return t.holds(*to, changes) ? std::optional(t.longest) : std::nullopt;
+        return t.holds(*to, from, changes) ? std::optional(t.longest) : std::nullopt;
     }
-    void keep(const std::optional<endpoint>& to, const attach::destination_reply& said) {
+    void keep(const std::optional<endpoint>& to, const attach::chosen_source& from,
+              const attach::destination_reply& said) {
         const endpoint key = to.value_or(endpoint{});
         const bool single = to && said.alike >= (key.address.is_v4() ? 32u : 128u);
         const auto bits = static_cast<std::uint8_t>(to ? said.alike : 0);
-        const ticket fresh{{key.address, bits}, key.scope, said.changes, said.longest, true};
+        const ticket fresh{{key.address, bits}, from.source, from.ifindex, key.scope, said.changes, said.longest,
+                           true};
         if (!to) {
             peer_ = fresh;
         } else if (single) {
@@ -42,12 +45,15 @@ public:
 private:
     struct ticket {
         ip_prefix of;
+        ip_address from;
+        std::uint32_t by = 0;
         std::uint32_t scope = 0;
         std::uint32_t changes = 0;
         std::uint32_t longest = 0;
         bool valid = false;
-        bool holds(const endpoint& to, std::uint32_t now) const {
-            return valid && changes == now && scope == to.scope && of.address.is_v4() == to.address.is_v4() &&
+        bool holds(const endpoint& to, const attach::chosen_source& chosen, std::uint32_t now) const {
+            return valid && changes == now && scope == to.scope && from == chosen.source && by == chosen.ifindex &&
+                   of.address.is_v4() == to.address.is_v4() &&
                    of.contains(to.address);
         }
     };

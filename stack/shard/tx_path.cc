@@ -78,7 +78,12 @@ void tx_path::output(packet::packet datagram, std::uint32_t out_ifindex) {
 
 // 2. fragment
 void tx_path::emit(packet::packet datagram, const net::path& way) {
-    const std::uint32_t mtu = path_mtus_.lookup(destination_of(datagram), way.out->mtu, context_->now);
+    std::uint32_t mtu = path_mtus_.lookup(destination_of(datagram), way.out->mtu, context_->now);
+    // The sender wants smaller fragments (IPV6_MTU). Drivers do not look at this field for what is no TCP.
+    if (const std::uint32_t most = datagram.get()->tso_segsz; most != 0) {
+        mtu = std::min(mtu, most);
+        datagram.get()->tso_segsz = 0;
+    }
     if (datagram.size() <= mtu) {
         net::finish_checksums(datagram, way.out->offloads);
         return frame(std::move(datagram), way);

@@ -26,6 +26,7 @@ public:
     std::uint8_t hop_limit() const { return v6() ? ip6().hop_limit : ip4().ttl; }
     std::uint8_t traffic_class() const { return v6() ? ip6().traffic_class() : ip4().tos; }
     std::uint32_t ifindex() const { return meta_.ifindex; }
+    bool to_many() const { return meta_.flags & (packet::meta_broadcast | packet::meta_multicast); }
     std::uint64_t rx_time_ns() const { return meta_.rx_time_ns; }
     /// From the start of the packet, in bytes.
     std::uint16_t payload_offset() const {

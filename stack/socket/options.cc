@@ -280,6 +280,22 @@ struct option_access {
     static result<void> set_ttl(sock& s, int v) {
         return v == 0 ? fail(EINVAL) : set_within<&settings::ttl, -1, 255>(s, v);
     }
+    template <std::uint32_t What>
+    static result<option_value> get_told(sock& s) {
+        return option_value((s.settings_.tell.load(std::memory_order_relaxed) & What) != 0 ? 1 : 0);
+    }
+    template <std::uint32_t What>
+    static result<void> set_told(sock& s, int v) {
+        if (v != 0) s.settings_.tell.fetch_or(What, std::memory_order_relaxed);
+        else s.settings_.tell.fetch_and(~What, std::memory_order_relaxed);
+        return {};
+    }
+    static result<void> set_fragment_size(sock& s, int v) {
+        constexpr int least = 1280, most = 65535;  // IPV6_MIN_MTU; what is larger limits nothing
+        if (v != 0 && v < least) return fail(EINVAL);
+        s.settings_.fragment_size = static_cast<std::uint16_t>(std::min(v, most));
+        return {};
+    }
     static result<void> set_traffic_class(sock& s, int v) {
         return set_within<&settings::traffic_class, 0, 255>(s, v == -1 ? 0 : v);  // RFC 3542 §6.5
     }
@@ -337,12 +353,19 @@ const option_access::row option_access::table[] = {
     {IPPROTO_IP, IP_TOS, x::get<&sets::tos>, x::set_within<&sets::tos, INT32_MIN, INT32_MAX>},
     {IPPROTO_IP, IP_MTU_DISCOVER, x::get<&sets::pmtu_v4>, x::set_within<&sets::pmtu_v4, 0, IP_PMTUDISC_OMIT>},
     {IPPROTO_IP, IP_MTU, x::get_path_mtu<ip_family::v4>},
+    {IPPROTO_IP, IP_PKTINFO, x::get_told<tell::ipv4_packet_info>, x::set_told<tell::ipv4_packet_info>},
+    {IPPROTO_IP, IP_RECVTTL, x::get_told<tell::ttl>, x::set_told<tell::ttl>},
+    {IPPROTO_IP, IP_RECVTOS, x::get_told<tell::tos>, x::set_told<tell::tos>},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO, x::get_told<tell::ipv6_packet_info>, x::set_told<tell::ipv6_packet_info>},
+    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, x::get_told<tell::hop_limit>, x::set_told<tell::hop_limit>},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS, x::get_told<tell::traffic_class>, x::set_told<tell::traffic_class>},
     {IPPROTO_IPV6, IPV6_V6ONLY, x::get_control<&udp_socket::v6_only>, x::set_v6_only},
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS, x::get_or<&sets::unicast_hops, net::default_hop_limit>,
      x::set_within<&sets::unicast_hops, -1, 255>},
     {IPPROTO_IPV6, IPV6_TCLASS, x::get<&sets::traffic_class>, x::set_traffic_class},
     {IPPROTO_IPV6, IPV6_MTU_DISCOVER, x::get<&sets::pmtu_v6>, x::set_within<&sets::pmtu_v6, 0, IPV6_PMTUDISC_OMIT>},
-    {IPPROTO_IPV6, IPV6_MTU, x::get_path_mtu<ip_family::v6>},
+    {IPPROTO_IPV6, IPV6_MTU, x::get_path_mtu<ip_family::v6>, x::set_fragment_size},
+    {IPPROTO_IPV6, IPV6_DONTFRAG, x::get<&sets::whole_v6>, x::set_flag<&sets::whole_v6>},
     {IPPROTO_UDP, UDP_CORK, x::get<&sets::cork>, x::set_cork},
 };
 

@@ -33,20 +33,37 @@ std::size_t copy_payload(const rte_mbuf* m, const datagram_view& d, const msghdr
     return whole - left;
 }
 
+}  // namespace
+
 /// Fills the message from a datagram; returns what recvmsg returns.
-std::size_t fill_message(ip_family family, const rte_mbuf* m, msghdr& message, int flags) {
+std::size_t udp_socket::fill(const rte_mbuf* m, msghdr& message, int flags) const {
     const datagram_view d(m);
     const std::size_t copied = copy_payload(m, d, message);
     if (message.msg_name)
         message.msg_namelen =
             write_sockaddr(family, d.source(), static_cast<sockaddr*>(message.msg_name), message.msg_namelen);
     else message.msg_namelen = 0;
-    message.msg_controllen = 0;
     message.msg_flags = copied < d.payload_length() ? MSG_TRUNC : 0;
+    if (const std::uint32_t wanted = told(); wanted != 0) {
+        arrival of{d.destination().address, {}, d.ifindex(), d.hop_limit(), d.traffic_class()};
+        if (wanted & tell::ipv4_packet_info && of.destination.is_v4())
+            of.answer_from = answer_from(d.source().address, of.destination, of.ifindex, d.to_many());
+        write_control(message, wanted, of);
+    } else {
+        message.msg_controllen = 0;
+    }
     return flags & MSG_TRUNC ? d.payload_length() : copied;
 }
 
-}  // namespace
+ipv4_address udp_socket::answer_from(const ip_address& source, const ip_address& destination, std::uint32_t ifindex,
+                                     bool to_many) const {
+    if (!to_many) return destination.v4();
+    const rcu_domain::read_guard guard(host_.rcu());
+    const auto& map = host_.topology();
+    const auto way = map.route_to(source, ifindex);
+    const auto from = way ? map.source_for(source, *way) : fail(ENETUNREACH);
+    return from ? from->v4() : ipv4_address();
+}
 
 unsigned udp_socket::deliver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos,
                              time_point now) {
@@ -112,10 +129,10 @@ result<std::size_t> udp_socket::receive_now(msghdr& message, int flags, bool may
     if (const int e = take_error()) return fail(e);
     if (flags & MSG_PEEK) {
         std::size_t length = 0;
-        if (queue_.peek([&](const rte_mbuf* m) { length = fill_message(family, m, message, flags); })) return length;
+        if (queue_.peek([&](const rte_mbuf* m) { length = fill(m, message, flags); })) return length;
     } else if (rte_mbuf * m; queue_.pop(std::span(&m, 1), settings_.receive_buffer) == 1) {
         const packet::packet taken(m);
-        return fill_message(family, m, message, flags);
+        return fill(m, message, flags);
     }
     // Only who would sleep is told of the end (__skb_wait_for_more_packets); others see EAGAIN.
     if (!may_wait || !(shutdown_.load() & shut_receive)) return fail(EAGAIN);
@@ -199,7 +216,7 @@ result<unsigned> udp_socket::recvmmsg(std::span<mmsghdr> messages, int flags, ti
         for (unsigned i = 0; i < n; i++) {
             const packet::packet taken(burst[i]);
             mmsghdr& to = messages[done++];
-            to.msg_len = static_cast<unsigned>(fill_message(family, burst[i], to.msg_hdr, flags));
+            to.msg_len = static_cast<unsigned>(fill(burst[i], to.msg_hdr, flags));
         }
         if (n != 0 && left.over()) break;
     }

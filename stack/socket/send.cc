@@ -61,58 +61,74 @@ std::uint32_t truesize_of_outgoing(const rte_mbuf* m) {
     return truesize(m->pkt_len - (v4 ? ipv4_headers : ipv6_headers), v4 ? ip_family::v4 : ip_family::v6);
 }
 
-result<udp_socket::send_plan> udp_socket::plan_for(const names& n, const endpoint& asked) const {
+result<udp_socket::send_plan> udp_socket::plan_for(const names& n, const endpoint& asked,
+                                                   const send_choice& said) const {
     const net::topology& map = host_.topology();
-    send_plan plan{.asked = asked, .to = asked, .from_port = n.local.port};
+    send_plan plan{.asked = asked, .said = said, .to = asked, .from_port = n.local.port};
+    const ip_address& source = said.source == ip_address() ? n.source : said.source;
     ip_address& to = plan.to.address;
     // The unspecified address means this host.
     if (to.is_any()) {
-        const bool v4 = to.is_v4() || n.source.is_v4();
+        const bool v4 = to.is_v4() || source.is_v4();
         to = v4 ? ip_address(ipv4_address(127, 0, 0, 1)) : ip_address::parse("::1").value();
-        if (v4 && !n.source.is_any() && family == ip_family::v4) to = n.source;
+        if (v4 && !source.is_any() && family == ip_family::v4) to = source;
     }
     const bool v4 = to.is_v4();
-    if (family == ip_family::v6 && v4 && (n.v6_only || (!n.source.is_v4() && !n.source.is_any())))
-        return fail(ENETUNREACH);
+    if (v4 && (n.v6_only || (!source.is_v4() && !source.is_any()))) return fail(ENETUNREACH);
     if (family == ip_family::v6 && !v4 && n.source.is_v4()) return fail(EAFNOSUPPORT);
 
     plan.ifindex = asked.scope ? asked.scope : n.device;
+    // ip6_datagram_send_ctl is stricter than ip_cmsg_send.
+    if (!v4 && said.ifindex != 0 && plan.ifindex != 0 && said.ifindex != plan.ifindex) return fail(EINVAL);
+    if (!v4 && !said.source.is_any() && (said.source.is_v4() || !map.is_local(said.source))) return fail(EINVAL);
+    if (said.ifindex != 0) plan.ifindex = said.ifindex;
     const auto way = map.route_to(to, plan.ifindex);
     if (!way) return fail(way.error().code);
     if (way->kind == net::destination_kind::broadcast && !settings_.broadcast.load(std::memory_order_relaxed))
         return fail(EACCES);
-    if (n.source.is_any()) {
+    if (source.is_any()) {
         const auto from = map.source_for(to, *way);
         if (!from) return fail(from.error().code);
         plan.from = *from;
     } else {
-        if (!map.is_local(n.source)) return fail(ENETUNREACH);
-        plan.from = n.source;
+        if (!map.is_local(source)) return fail(ENETUNREACH);
+        plan.from = source;
     }
 
     const bool multicast = way->kind == net::destination_kind::multicast;
     plan.pmtu_rule = (v4 ? settings_.pmtu_v4 : settings_.pmtu_v6).load(std::memory_order_relaxed);
     plan.hop_limit = hops((v4 ? settings_.ttl : settings_.unicast_hops).load(std::memory_order_relaxed), multicast);
+    if (said.hop_limit >= 0) plan.hop_limit = static_cast<std::uint8_t>(said.hop_limit);
     plan.traffic_class = (v4 ? settings_.tos : settings_.traffic_class).load(std::memory_order_relaxed);
+    if (said.traffic_class >= 0) plan.traffic_class = static_cast<std::uint8_t>(said.traffic_class);
+    plan.fragment_size = v4 ? std::uint16_t(0) : settings_.fragment_size.load(std::memory_order_relaxed);
     const std::uint32_t mtu = believes_path_mtu(plan.pmtu_rule) ? host_.path_mtu(to, *way) : way->out->mtu;
     const std::uint32_t most = v4 ? 0xffff : 0xffff + sizeof(wire::ipv6_header);  // IP_MAX_MTU, IP6_MAX_MTU
     plan.mtu = std::min(mtu, most);
+    if (plan.fragment_size != 0) plan.mtu = std::min<std::uint32_t>(plan.mtu, plan.fragment_size);
     plan.longest = v4 ? 0xffff - ipv4_headers : 0xffff - udp_length;
-    if (!may_fragment(plan.pmtu_rule)) plan.longest = std::min(plan.longest, plan.mtu - headers_of(to));
+    const bool whole = !v4 && settings_.whole_v6.load(std::memory_order_relaxed);
+    if (whole || !may_fragment(plan.pmtu_rule)) plan.longest = std::min(plan.longest, plan.mtu - headers_of(to));
     return plan;
 }
 
-result<udp_socket::send_plan> udp_socket::plan_for_message(const msghdr& message, const send_plan* last) const {
+result<udp_socket::send_plan> udp_socket::plan_for_message(const msghdr& message, const send_plan* last,
+                                                           const send_choice* said) const {
     const rcu_domain::read_guard guard(host_.rcu());
     const names& n = current_names();
+    const auto plan_to = [&](const endpoint& to) -> result<send_plan> {
+        const auto choice = said ? result<send_choice>(*said) : read_control(message, family, to.address.is_v4());
+        if (!choice) return fail(choice.error().code);
+        return last && last->asked == to && last->said == *choice ? *last : plan_for(n, to, *choice);
+    };
     if (message.msg_name != nullptr && message.msg_namelen != 0) {
         const auto to =
             address_to_send(family, n.v6_only, static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
         if (!to) return fail(to.error().code);
-        if (*to) return last && last->asked == **to ? *last : plan_for(n, **to);
+        if (*to) return plan_to(**to);
     }
     if (!n.connected) return fail(EDESTADDRREQ);
-    return last && last->asked == n.remote ? *last : plan_for(n, n.remote);
+    return plan_to(n.remote);
 }
 
 /// An address that is no good is told of when the message is planned.
@@ -131,12 +147,13 @@ result<void> udp_socket::ensure_bound_to_send(const msghdr& message) {
     return ensure_bound(to ? &*to : nullptr);
 }
 
-result<udp_socket::destination> udp_socket::prepare_to_send(const sockaddr* to, socklen_t to_length) {
+result<udp_socket::destination> udp_socket::prepare_to_send(const sockaddr* to, socklen_t to_length,
+                                                            const send_choice& said) {
     msghdr message{};
     message.msg_name = const_cast<sockaddr*>(to);
     message.msg_namelen = to == nullptr ? 0 : to_length;
     if (auto bound = ensure_bound_to_send(message); !bound) return fail(bound.error().code);
-    const auto plan = plan_for_message(message, nullptr);
+    const auto plan = plan_for_message(message, nullptr, &said);
     if (!plan) return fail(plan.error().code);
     const auto& address = plan->to.address;
     // A path MTU is of one address.
@@ -168,6 +185,7 @@ result<void> udp_socket::frame_with(const send_plan& plan, packet::packet& p) co
     };
     if (!udp::prepend_udp(p, plan.from_port, plan.to.port)) return fail(EMSGSIZE);
     if (!net::prepend_ip(p, ip)) return fail(EMSGSIZE);
+    p.get()->tso_segsz = plan.fragment_size;  // until tx_path has read it
     auto& meta = p.info();
     meta.owner = nullptr;
     meta.ifindex = plan.ifindex;
@@ -256,8 +274,8 @@ unsigned udp_socket::frame(std::span<outgoing> datagrams, int* error) {
         if (to == nullptr && !n.connected) return stop(i, EDESTADDRREQ);
         if (to == nullptr) to = &n.remote;
         else if (to->port == 0) return stop(i, EINVAL);
-        if (!plan || !(plan->asked == *to)) {
-            auto fresh = plan_for(n, *to);
+        if (!plan || !(plan->asked == *to) || !(plan->said == datagrams[i].said)) {
+            auto fresh = plan_for(n, *to, datagrams[i].said);
             if (!fresh) return stop(i, fresh.error().code);
             plan = *fresh;
         }

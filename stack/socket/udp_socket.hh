@@ -19,6 +19,7 @@
 #include "net/icmp_input.hh"
 #include "packet/packet.hh"
 #include "packet/verdict.hh"
+#include "socket/ancillary.hh"
 #include "socket/host.hh"
 #include "socket/receive_queue.hh"
 #include "udp/pcb.hh"
@@ -65,6 +66,7 @@ protected:
 struct outgoing {
     packet::packet datagram;
     const endpoint* to = nullptr;
+    send_choice said{};
 };
 
 /// Closes the socket; it is freed once no shard can see it and its last datagram has left.
@@ -99,9 +101,9 @@ public:
     result<void> getpeername(sockaddr* address, socklen_t* length) const;
 
     // ---- sending ----
-    /// Returns the bytes of payload taken. Errors: those of address_to_send and connect; EDESTADDRREQ; EMSGSIZE;
-    /// EOPNOTSUPP MSG_OOB; EPIPE; an ICMP error that was waiting; EAGAIN; EINTR; ENOBUFS no packets, or the shard's
-    /// ring is full.
+    /// Returns the bytes of payload taken. Errors: those of address_to_send, connect and read_control; EDESTADDRREQ;
+    /// EMSGSIZE; EOPNOTSUPP MSG_OOB; EPIPE; an ICMP error that was waiting; EAGAIN; EINTR; ENOBUFS no packets, or the
+    /// shard's ring is full.
     result<std::size_t> sendmsg(const msghdr& message, int flags);
     result<std::size_t> sendto(const void* data, std::size_t length, int flags, const sockaddr* to,
                                socklen_t to_length);
@@ -109,7 +111,8 @@ public:
     result<unsigned> sendmmsg(std::span<mmsghdr> messages, int flags);
 
     // ---- receiving ----
-    /// Returns the bytes copied (with MSG_TRUNC: of the whole datagram), 0 after shutdown. msg_controllen becomes 0.
+    /// Returns the bytes copied (with MSG_TRUNC: of the whole datagram), 0 after shutdown. Control messages: those of
+    /// socket/ancillary.hh that options ask for.
     /// Errors: an ICMP error; EAGAIN; EINTR.
     result<std::size_t> recvmsg(msghdr& message, int flags);
     result<std::size_t> recvfrom(void* data, std::size_t length, int flags, sockaddr* from, socklen_t* from_length);
@@ -129,7 +132,13 @@ public:
         std::uint32_t longest;  // bytes of payload that one may have
         std::uint8_t alike;     // bits of the address that all this depends on
     };
-    result<destination> prepare_to_send(const sockaddr* to, socklen_t to_length);
+    result<destination> prepare_to_send(const sockaddr* to, socklen_t to_length, const send_choice& said = {});
+    /// What readers want to be told, bits of socket::tell.
+    std::uint32_t told() const { return settings_.tell.load(std::memory_order_relaxed); }
+    /// Our address by which a datagram over IPv4 is answered (fib_compute_spec_dst): where it was sent to, unless that
+    /// was to many. Any thread.
+    ipv4_address answer_from(const ip_address& source, const ip_address& destination, std::uint32_t ifindex,
+                             bool to_many) const;
     /// SO_RCVBUF and SO_SNDBUF, as truesize() counts.
     std::int32_t receive_buffer() const { return settings_.receive_buffer.load(std::memory_order_relaxed); }
     std::int32_t send_buffer() const { return settings_.send_buffer.load(std::memory_order_relaxed); }
@@ -188,6 +197,7 @@ private:
     /// batch.
     struct send_plan {
         endpoint asked;
+        send_choice said;
         endpoint to;
         ip_address from;
         std::uint16_t from_port = 0;
@@ -197,12 +207,15 @@ private:
         std::uint8_t pmtu_rule = 0;  // IP_PMTUDISC_*
         std::uint8_t hop_limit = 0;
         std::uint8_t traffic_class = 0;
+        std::uint16_t fragment_size = 0;  // of IPv6, at most; 0: as the way allows
     };
     /// Options that one call reads and another may write at any time.
     struct settings {
         std::atomic<std::int32_t> receive_buffer, send_buffer;                // bytes
         std::atomic<nanoseconds::rep> receive_timeout{-1}, send_timeout{-1};  // -1: none
-        std::atomic<bool> broadcast{false}, cork{false}, filter_locked{false};
+        std::atomic<bool> broadcast{false}, cork{false}, filter_locked{false}, whole_v6{false};
+        std::atomic<std::uint32_t> tell{0};
+        std::atomic<std::uint16_t> fragment_size{0};
         std::atomic<std::uint8_t> tos{0}, traffic_class{0};
         std::atomic<std::int16_t> ttl{-1}, unicast_hops{-1};  // -1: the default
         std::atomic<std::uint8_t> pmtu_v4, pmtu_v6;           // IP_PMTUDISC_*
@@ -233,9 +246,10 @@ private:
     const names& current_names() const { return *names_.load(std::memory_order_acquire); }  // under RCU
 
     // sending (send.cc)
-    result<send_plan> plan_for(const names& n, const endpoint& to) const;
-    /// `last`: a plan that serves if the destination is the same.
-    result<send_plan> plan_for_message(const msghdr& message, const send_plan* last) const;
+    result<send_plan> plan_for(const names& n, const endpoint& to, const send_choice& said = {}) const;
+    /// `last`: a plan that serves if the destination is the same. `said`: instead of the message's control data.
+    result<send_plan> plan_for_message(const msghdr& message, const send_plan* last,
+                                       const send_choice* said = nullptr) const;
     result<void> frame_with(const send_plan& plan, packet::packet& p) const;
     void note_answer(const endpoint& to) const;
     result<packet::packet> assemble(const send_plan& plan, std::span<const iovec> payload, std::size_t length) const;
@@ -243,6 +257,7 @@ private:
     result<void> push_corked();
 
     // receiving (receive.cc)
+    std::size_t fill(const rte_mbuf* m, msghdr& message, int flags) const;
     result<std::size_t> receive_now(msghdr& message, int flags, bool may_wait);
     unsigned deliver_to_receiver(std::span<rte_mbuf*> packets, std::span<const packet::rx_info* const> infos);
 
