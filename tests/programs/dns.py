@@ -51,6 +51,14 @@ def questions(run, servers, directory, recurse=False):
 
 
 # What each server is told, and the command.
+def dnsmasq(d):
+    hosts = "".join(f"203.0.113.{i} h{i}.example.org\n2001:db8:1::{i:x} h{i}.example.org\n" for i in range(NAMES))
+    (d / "hosts").write_text(hosts)
+    return ["dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+            f"--addn-hosts={d}/hosts", "--local=/example.org/", "--mx-host=example.org,mail.example.net,10",
+            "--auth-ttl=300", "--user=root", "--pid-file=", "--cache-size=1000"]
+
+
 def knot(d, address4=HOST4, address6=HOST6):
     (d / "knot.conf").write_text(f"""
 server:
@@ -70,3 +78,49 @@ zone:
     semantic-checks: off
 """)
     return ["knotd", "-c", d / "knot.conf", "-v"]
+
+
+def unbound(d):
+    (d / "unbound.conf").write_text(f"""
+server:
+  interface: 198.18.0.1
+  interface: 2001:db8::1
+  access-control: 0.0.0.0/0 allow
+  access-control: ::/0 allow
+  num-threads: 2
+  so-reuseport: yes
+  username: unbound
+  chroot: ""
+  directory: {d}
+  pidfile: ""
+  use-syslog: no
+  do-daemonize: no
+  do-not-query-localhost: no
+  module-config: "iterator"
+  local-zone: "example.org." nodefault
+remote-control:
+  control-enable: no
+stub-zone:
+  name: "example.org"
+  stub-addr: {PEER4}
+  stub-addr: {PEER6}
+""")
+    return ["unbound", "-d", "-p", "-c", d / "unbound.conf"]
+
+
+def named(d):
+    (d / "named.conf").write_text(f"""
+options {{
+  directory "{d}";
+  listen-on {{ 198.18.0.1; }};
+  listen-on-v6 {{ 2001:db8::1; }};
+  pid-file none;
+  session-keyfile none;
+  recursion no;
+  dnssec-validation no;
+  empty-zones-enable no;
+}};
+controls {{ }};
+zone "example.org" {{ type primary; file "example.org.zone"; }};
+""")
+    return ["named", "-g", "-u", "bind", "-n", 2, "-c", d / "named.conf"]

@@ -1,6 +1,8 @@
 """Each program does the same on the kernel's sockets and on skua's, against a kernel peer: its results are the same."""
 import contextlib
+import re
 import subprocess
+import time
 import unittest
 
 import dns
@@ -79,9 +81,26 @@ class Programs(unittest.TestCase):
             server.says("server started")
             return self.both(lambda side: [ask(side.run, s) for s in (PEER4, PEER6)])
 
+    def test_dig(self):
+        answers = self.query(lambda run, s: [dns.ask(run, s, *q) for q in dns.DIGS])
+        self.assertIn("203.0.113.7", answers[0][0])
+
     def test_dnsperf(self):
         for load in self.query(lambda run, s: dns.load(run, s, self.stage.world.directory)):
             self.assertEqual(load["lost"], "0")
 
+    def test_dnsmasq(self):
+        self.serve(dns.dnsmasq, wait_for=2)
+
     def test_knot(self):
         self.serve(dns.knot)
+
+    def test_unbound(self):
+        """It asks the kernel's knot at the peer for the zone."""
+        directory = dns.prepare(self.stage.world.directory)
+        with self.at_peer(*dns.knot(directory, PEER4, PEER6)) as server:
+            server.says("server started")
+            self.serve(dns.unbound, recurse=True)
+
+    def test_named(self):
+        self.serve(dns.named)

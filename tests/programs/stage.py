@@ -28,6 +28,10 @@ addresses = ["198.18.0.1/24", "2001:db8::1/64"]
 
 [attach]
 path = "{attach}"
+
+[[attach.allow]]  # named binds when it is this user; the kernel's CAP_NET_BIND_SERVICE is nothing to skuad
+user = "bind"
+ports = [53]
 """
 SECONDS = 30  # that one program may take
 
