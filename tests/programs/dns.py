@@ -29,7 +29,7 @@ def prepare(directory):
 
 def ask(run, server, *words):
     """What dig says of an answer, but for what differs each time."""
-    text = run("dig", f"@{server}", "+time=3", "+tries=1", "+norecurse", *words)
+    text = run("dig", f"@{server}", "+time=3", "+tries=1", "+norecurse", "+nottlid", *words)
     ignored = r";; (Query time|WHEN|SERVER|MSG SIZE)|; COOKIE|; <<>> DiG|;; Truncated"
     lines = [re.sub(r"id: \d+", "id:", line) for line in text.splitlines() if not re.match(ignored, line)]
     return "\n".join(sorted(line for line in lines if line))
