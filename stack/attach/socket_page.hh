@@ -47,6 +47,7 @@ struct socket_page {
     std::atomic<std::uint32_t> rx_sleepers{0}, tx_sleepers{0};
     std::atomic<std::uint32_t> watch{0};  // who polls the descriptor
     std::atomic<std::uint32_t> tx_announced{0};
+    std::atomic<std::uint32_t> cork{0};  // UDP_CORK
     std::atomic<std::int64_t> receive_timeout{-1}, send_timeout{-1};  // nanoseconds; -1: none
     std::uint64_t tx_charged = 0;                                     // under tx_lock
     alignas(line) pthread_mutex_t rx_lock;

@@ -212,17 +212,25 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
         if (!read) return fail(read.error().code);
         said = *read;
     }
+    const bool more = flags & MSG_MORE || page_->cork.load(std::memory_order_relaxed) != 0;
+    if (more || has_parts_.load(std::memory_order_acquire)) return join_parts(fd, message, flags, {to, said}, more);
     const std::size_t length = length_of(message);
     const auto longest = longest_to(fd, to, message, said);
     if (!longest) return fail(longest.error().code);
     if (length > *longest) return fail(EMSGSIZE);
+    if (auto sent = send_whole(fd, message, flags, length, {to, said}); !sent) return fail(sent.error().code);
+    return length;
+}
+
+result<void> remote_socket::send_whole(int fd, const msghdr& message, int flags, std::size_t length,
+                                       const direction& way) {
     if (auto known = join(fd); !known) return fail(known.error().code);
     std::optional<clock::time_point> until;
     for (;;) {
         if (const int e = take_error()) return fail(e);
         if (page_->shutdown.load(std::memory_order_acquire) & socket_page::shut_send) return fail(EPIPE);
         const std::uint32_t seen = page_->tx_events.load(std::memory_order_seq_cst);
-        const auto done = put(message, length, to, said);
+        const auto done = put(message, length, way.to, way.said);
         if (done) break;
         if (done.error().code == EAGAIN && never_waits(fd, flags)) tell_when_room(fd);
         if (done.error().code != EAGAIN || never_waits(fd, flags)) return fail(done.error().code);
@@ -232,7 +240,47 @@ result<std::size_t> remote_socket::send(int fd, const msghdr& message, int flags
         if (!room) return fail(room.error().code);
     }
     announce(fd);
+    return {};
+}
+
+/// A datagram of several messages (MSG_MORE, UDP_CORK), of which the first says where it goes.
+result<std::size_t> remote_socket::join_parts(int fd, const msghdr& message, int flags, const direction& way,
+                                              bool more) {
+    const std::size_t length = length_of(message);
+    std::unique_ptr<parts> whole;
+    {
+        // A handler of a signal that came while its thread was here would wait for itself.
+        const std::unique_lock hold(parts_lock_, std::try_to_lock);
+        if (!hold) return fail(ENOBUFS);
+        if (!parts_) {
+            const auto longest = longest_to(fd, way.to, message, way.said);
+            if (!longest) return fail(longest.error().code);
+            parts_ = std::make_unique<parts>(parts{way, *longest, {}});
+        }
+        const bool fits = parts_->payload.size() + length <= parts_->longest;
+        for (std::size_t i = 0; fits && i < message.msg_iovlen; i++) {
+            const auto* const from = static_cast<const std::byte*>(message.msg_iov[i].iov_base);
+            parts_->payload.insert(parts_->payload.end(), from, from + message.msg_iov[i].iov_len);
+        }
+        has_parts_.store(fits && more, std::memory_order_release);
+        if (fits && more) return length;
+        whole = std::move(parts_);
+        if (!fits) return fail(EMSGSIZE);
+    }
+    iovec all{whole->payload.data(), whole->payload.size()};
+    msghdr joined{};
+    joined.msg_iov = &all;
+    joined.msg_iovlen = 1;
+    if (auto sent = send_whole(fd, joined, flags, all.iov_len, whole->way); !sent) return fail(sent.error().code);
     return length;
+}
+
+result<void> remote_socket::set_cork(int fd, bool on) {
+    page_->cork.store(on, std::memory_order_relaxed);
+    if (on || !has_parts_.load(std::memory_order_acquire)) return {};
+    const msghdr nothing{};
+    if (auto sent = join_parts(fd, nothing, 0, {}, false); !sent) return fail(sent.error().code);
+    return {};
 }
 
 void remote_socket::announce(int fd) {

@@ -43,6 +43,8 @@ public:
     result<std::vector<std::byte>> call(int fd, attach::request what, std::array<std::int32_t, 3> words = {},
                                         std::span<const std::byte> body = {});
     void set_timeout(bool receiving, std::int64_t nanoseconds);
+    /// UDP_CORK. Off: what was joined so far is sent. Errors: those of send().
+    result<void> set_cork(int fd, bool on);
     /// SO_ERROR: the error is told once.
     int take_error();
 
@@ -60,6 +62,18 @@ private:
                                      const socket::send_choice& said);
     result<void> wait(std::atomic<std::uint32_t>& event, std::uint32_t seen, std::atomic<std::uint32_t>& sleepers,
                       std::chrono::steady_clock::time_point until);
+    struct direction {
+        std::optional<endpoint> to;
+        socket::send_choice said;
+    };
+    /// A datagram in the making; of this process, for who shares the socket joins messages of its own.
+    struct parts {
+        direction way;
+        std::size_t longest;
+        std::vector<std::byte> payload;
+    };
+    result<void> send_whole(int fd, const msghdr& message, int flags, std::size_t length, const direction& way);
+    result<std::size_t> join_parts(int fd, const msghdr& message, int flags, const direction& way, bool more);
     bool has_room() const;
     void tell_when_room(int fd);
     void announce(int fd);
@@ -75,6 +89,9 @@ private:
     const std::uint64_t id_;
     std::atomic<std::uint32_t> number_{0};
     std::atomic<std::uint32_t> session_{0};  // for which `number_` holds
+    std::mutex parts_lock_;
+    std::unique_ptr<parts> parts_;
+    std::atomic<bool> has_parts_{false};
     std::mutex tickets_lock_;
     tickets tickets_;
 };

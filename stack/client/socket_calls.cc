@@ -1,6 +1,8 @@
 // skua.h in a process that attaches: what a socket does. Descriptors that are not the daemon's go on to the kernel.
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -143,6 +145,11 @@ int skua_setsockopt(int fd, int level, int name, const void* value, socklen_t le
     if (length > attach::longest_body) return failed(EINVAL);
     const auto done = s->call(fd, request::set_option, {level, name, 0}, bytes(value, length));
     if (!done) return failed(done.error().code);
+    if (level == IPPROTO_UDP && name == UDP_CORK) {
+        int on = 0;
+        std::memcpy(&on, value, std::min<std::size_t>(sizeof on, length));
+        return answer(s->set_cork(fd, on != 0));
+    }
     if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
         timeval t;
         std::memcpy(&t, value, sizeof t);

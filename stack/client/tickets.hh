@@ -30,8 +30,7 @@ public:
         const endpoint key = to.value_or(endpoint{});
         const bool single = to && said.alike >= (key.address.is_v4() ? 32u : 128u);
         const auto bits = static_cast<std::uint8_t>(to ? said.alike : 0);
-        const ticket fresh{{key.address, bits}, from.source, from.ifindex, key.scope, said.changes, said.longest,
-                           true};
+        const ticket fresh{{key.address, bits}, from.source, from.ifindex, key.scope, said.changes, said.longest, true};
         if (!to) {
             peer_ = fresh;
         } else if (single) {
@@ -53,8 +52,7 @@ private:
         bool valid = false;
         bool holds(const endpoint& to, const attach::chosen_source& chosen, std::uint32_t now) const {
             return valid && changes == now && scope == to.scope && from == chosen.source && by == chosen.ifindex &&
-                   of.address.is_v4() == to.address.is_v4() &&
-                   of.contains(to.address);
+                   of.address.is_v4() == to.address.is_v4() && of.contains(to.address);
         }
     };
     static constexpr std::size_t singles = 256;

@@ -1,4 +1,6 @@
 // Datagrams: lengths, flags, gathered and scattered parts, many at a time.
+#include <netinet/udp.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -226,6 +228,53 @@ TEST_P(transfer, a_full_buffer_drops_the_newest) {
     EXPECT_LT(n, 50);
     send_text(pair_.from, "later");
     EXPECT_EQ(receive(pair_.to), "later");
+}
+
+// ---- One datagram of several messages -------------------------------------------------------------------------------
+
+TEST_P(transfer, more_joins_messages) {
+    EXPECT_EQ(send(pair_.from, "ab", 2, MSG_MORE), 2);
+    EXPECT_EQ(send(pair_.from, "cd", 2, MSG_MORE), 2);
+    std::this_thread::sleep_for(milliseconds(quiet_ms));
+    EXPECT_EQ(events_now(pair_.to, POLLIN), 0);
+    EXPECT_EQ(send(pair_.from, "ef", 2, 0), 2);
+    EXPECT_EQ(receive(pair_.to), "abcdef");
+    deliver(pair_.from, "by itself");
+    EXPECT_EQ(receive(pair_.to), "by itself");
+}
+
+TEST_P(transfer, the_first_of_joined_messages_says_where_to) {
+    const descriptor from = udp(family()), other = bound(family());
+    const name to = local_name(pair_.to), elsewhere = local_name(other);
+    EXPECT_EQ(sendto(from, "ab", 2, MSG_MORE, to, to.length), 2);
+    EXPECT_EQ(sendto(from, "cd", 2, 0, elsewhere, elsewhere.length), 2);
+    EXPECT_EQ(events_now(other, POLLIN), 0);
+    const name stranger = local_name(from);
+    name said;
+    ASSERT_TRUE(comes(pair_.to, POLLIN));
+    EXPECT_EQ(recvfrom(pair_.to, room_, sizeof room_, 0, said, &said.length), 4);
+    EXPECT_EQ(said.port(), stranger.port());
+}
+
+TEST_P(transfer, cork_holds_until_it_is_drawn) {
+    set_option(pair_.from, IPPROTO_UDP, UDP_CORK, 1);
+    send_text(pair_.from, "12");
+    send_text(pair_.from, "34");
+    std::this_thread::sleep_for(milliseconds(quiet_ms));
+    EXPECT_EQ(events_now(pair_.to, POLLIN), 0);
+    set_option(pair_.from, IPPROTO_UDP, UDP_CORK, 0);
+    EXPECT_EQ(receive(pair_.to), "1234");
+    set_option(pair_.from, IPPROTO_UDP, UDP_CORK, 0);  // nothing is held
+    deliver(pair_.from, "5");
+    EXPECT_EQ(receive(pair_.to), "5");
+}
+
+TEST_P(transfer, joined_messages_that_grow_too_long_are_thrown_away) {
+    const std::string text = pattern(65000);
+    EXPECT_EQ(send(pair_.from, text.data(), text.size(), MSG_MORE), static_cast<ssize_t>(text.size()));
+    expect_errno(send(pair_.from, text.data(), 600, 0), EMSGSIZE);
+    deliver(pair_.from, "new");
+    EXPECT_EQ(receive(pair_.to), "new");
 }
 
 }  // namespace skua::test
