@@ -153,7 +153,7 @@ int clone(body_of_clone body, void* stack, int flags, void* argument, ...) noexc
     void* const child_id = va_arg(more, void*);
     va_end(more);
     if (flags & CLONE_VM) return next::clone(body, stack, flags, argument, parent_id, storage, child_id);
-    auto start = std::make_unique<clone_start>(body, argument);
+    auto start = std::make_unique<clone_start>(clone_start{body, argument});
     return next::clone(start_clone, stack, flags, start.get(), parent_id, storage, child_id);
 }
 
