@@ -450,5 +450,32 @@ TEST_F(guard, a_user_has_as_many_sockets_as_is_allowed_and_no_privileged_port) {
               0);
 }
 
+/// SO_REUSEPORT lets sockets of one user in only (udp_lib_lport_inuse looks at sock_i_uid).
+TEST_F(guard, a_group_takes_sockets_of_its_own_user_only) {
+    const auto join = [](uid_t user, std::uint16_t port) {
+        if (setuid(user) != 0) return 1;
+        raw_process p(daemon_->path());
+        if (!p.hello()) return 2;
+        if (p.ask(request::socket, 0, {AF_INET, SOCK_DGRAM, 0}) != 0) return 4;
+        const auto descriptor = p.hear();
+        socket_reply s;
+        std::memcpy(&s, p.answer().bytes.data(), sizeof s);
+        const int on = 1;
+        const sockaddr_in at = at_home(port);
+        if (p.ask(request::set_option, s.id, {SOL_SOCKET, SO_REUSEPORT, 0}, bytes_of(on)) != 0) return 3;
+        return p.ask(request::bind, s.id, {}, bytes_of(at));
+    };
+    const int first = skua_socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+    ASSERT_EQ(skua_setsockopt(first, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+    sockaddr_in here = at_home(0);
+    socklen_t length = sizeof here;
+    ASSERT_EQ(skua_bind(first, reinterpret_cast<sockaddr*>(&here), sizeof here), 0);
+    ASSERT_EQ(skua_getsockname(first, reinterpret_cast<sockaddr*>(&here), &length), 0);
+    const std::uint16_t port = ntohs(here.sin_port);
+    EXPECT_EQ(status_of(in_child([&] { return join(0, port); })), 0);
+    EXPECT_EQ(status_of(in_child([&] { return join(nobody, port); })), EADDRINUSE);
+    skua_close(first);
+}
+
 }  // namespace
 }  // namespace skua::test
