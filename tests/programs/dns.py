@@ -80,6 +80,31 @@ zone:
     return ["knotd", "-c", d / "knot.conf", "-v"]
 
 
+def nsd(d):
+    (d / "nsd.conf").write_text(f"""
+server:
+  ip-address: 198.18.0.1
+  ip-address: 2001:db8::1
+  server-count: 3
+  reuseport: yes
+  username: nsd
+  chroot: ""
+  zonesdir: {d}
+  database: ""
+  pidfile: ""
+  xfrdfile: ""
+  zonelistfile: {d}/zone.list
+  rrl-ratelimit: 0
+  verbosity: 2
+remote-control:
+  control-enable: no
+zone:
+  name: example.org
+  zonefile: example.org.zone
+""")
+    return ["nsd", "-d", "-c", d / "nsd.conf"]
+
+
 def unbound(d):
     (d / "unbound.conf").write_text(f"""
 server:

@@ -96,6 +96,9 @@ class Programs(unittest.TestCase):
     def test_knot(self):
         self.serve(dns.knot)
 
+    def test_nsd(self):
+        self.serve(dns.nsd)
+
     def test_unbound(self):
         """It asks the kernel's knot at the peer for the zone."""
         directory = dns.prepare(self.stage.world.directory)
@@ -118,12 +121,12 @@ class Programs(unittest.TestCase):
                     server.says("listening")
                     text = side.run("iperf3", "--client", PEER4, *load, *more)
                     total = json.loads(text)["end"]["sum"]
-                    results.append((total["lost_packets"], total["packets"] // 200))
+                    results.append((total["lost_packets"], total["packets"] > 800))
             with side.running("iperf3", "--server", "--one-off", "--forceflush", "--bind", HOST4) as server:
                 server.says("listening")
                 text = self.ask_peer("iperf3", "--client", HOST4, *load)
                 total = json.loads(text)["end"]["sum"]
-                results.append((total["lost_packets"], total["packets"] // 200))
+                results.append((total["lost_packets"], total["packets"] > 800))
             return results
 
         self.assertEqual([lost for lost, _ in self.both(work)], [0, 0, 0])
@@ -274,3 +277,15 @@ asyncio.run(main())
                 return [self.talk(7006), self.talk(7006, socket.AF_INET6, HOST6)]
 
         self.both(work)
+
+    def test_cpython(self):
+        """CPython's own tests of UDP, on the loopback of either side: each passes or is left out on both."""
+        modules = ["test.test_socket", "test.test_socketserver", "test.test_asyncio.test_events",
+                   "test.test_asyncio.test_sock_lowlevel"]
+
+        def work(side):
+            text = side.run("/usr/bin/python3", "-m", "unittest", "-v", "-k", "UDP", "-k", "datagram", *modules,
+                            timeout=60)
+            return sorted(re.findall(r"^test\w* \((\S+)\)\n?.*\.\.\. (ok|skipped)", text, re.MULTILINE))
+
+        self.assertGreater([how for _, how in self.both(work)].count("ok"), 100)
