@@ -60,14 +60,15 @@ class Programs(unittest.TestCase):
         self.both(work)
 
     # ---- DNS ----
-    def serve(self, server, wait_for=4, **more):
-        """dig and dnsperf of the kernel ask a server on the host."""
+    def serve(self, server, says, wait_for=4, **more):
+        """dig and dnsperf of the kernel ask a server on the host, when it has said that it is ready."""
 
         def work(side):
             directory = dns.prepare(side.directory)
             words = server(directory)
-            with side.running(*words):
+            with side.running(*words) as program:
                 side.bound(53, wait_for)
+                program.says(says)
                 return dns.questions(self.ask_peer, (HOST4, HOST6), directory, **more)
 
         result = self.both(work)
@@ -91,23 +92,23 @@ class Programs(unittest.TestCase):
             self.assertEqual(load["lost"], "0")
 
     def test_dnsmasq(self):
-        self.serve(dns.dnsmasq, wait_for=2)
+        self.serve(dns.dnsmasq, "read ", wait_for=2)
 
     def test_knot(self):
-        self.serve(dns.knot)
+        self.serve(dns.knot, "server started")
 
     def test_nsd(self):
-        self.serve(dns.nsd)
+        self.serve(dns.nsd, "nsd started")
 
     def test_unbound(self):
         """It asks the kernel's knot at the peer for the zone."""
         directory = dns.prepare(self.stage.world.directory)
         with self.at_peer(*dns.knot(directory, PEER4, PEER6)) as server:
             server.says("server started")
-            self.serve(dns.unbound, recurse=True)
+            self.serve(dns.unbound, "start of service", recurse=True)
 
     def test_named(self):
-        self.serve(dns.named)
+        self.serve(dns.named, "running\n")
 
     # ---- others ----
     def test_iperf3(self):
