@@ -48,6 +48,25 @@ TEST_P(fragments_of, echo_up_to_the_longest_datagram) {
     EXPECT_GT(w.count(v4 ? mib::ip_frag_creates : mib::ip6_frag_creates), 90u);
 }
 
+/// IPV6_MTU; IPv4 has no such option, and each socket its own.
+TEST_P(fragments_of, no_longer_than_a_socket_wants) {
+    const auto& f = GetParam();
+    tested_world w(1, know_peers);
+    auto small = w.open({f.us, 7}), usual = w.open({f.us, 8});
+    const int least = 1280;
+    const auto set = small->setsockopt(IPPROTO_IPV6, IPV6_MTU, &least, sizeof least);
+    EXPECT_EQ(bool(set), !f.us.is_v4());
+    const std::size_t most = f.us.is_v4() ? 1500 : 1280;
+    for (const std::size_t size : {std::size_t(1280 - 48), std::size_t(1280 - 48 + 1), std::size_t(3000)}) {
+        ASSERT_TRUE(w.send(*small, pattern(size), {f.peer, 9, 0})) << size;
+        const auto out = w.sent();
+        for (const auto& frame : out) EXPECT_LE(frame.size(), eth_length + most);
+        EXPECT_EQ(joined(out).payload, pattern(size));
+    }
+    ASSERT_TRUE(w.send(*usual, pattern(1400), {f.peer, 9, 0}));
+    EXPECT_EQ(w.sent().size(), 1u);
+}
+
 TEST_P(fragments_of, ping_of_the_longest_size) {
     const auto& f = GetParam();
     tested_world w(1, know_peers);

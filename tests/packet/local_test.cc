@@ -109,6 +109,26 @@ TEST(local, a_full_ring_of_looped_datagrams_drains) {
 
 // ---- to many ----
 
+TEST(to_many, a_broadcast_is_answered_from_the_address_of_its_link) {
+    tested_world w;
+    auto any = w.open({ip("0.0.0.0"), 7}, 0, with(IPPROTO_IP, IP_PKTINFO));
+    ip_spec s = spec4;
+    for (const char* to : {"198.18.0.255", "255.255.255.255"}) {
+        s.to = ip(to);
+        w.inject(frame(ip_packet(s, udp(s, 40000, 7, "to all")), mac_address::broadcast()));
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in_pktinfo))> control{};
+        msghdr m{};
+        m.msg_control = control.data();
+        m.msg_controllen = control.size();
+        ASSERT_TRUE(any->recvmsg(m, MSG_DONTWAIT)) << to;
+        ASSERT_EQ(m.msg_controllen, control.size());
+        in_pktinfo told;
+        std::memcpy(&told, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof told);
+        EXPECT_EQ(told.ipi_addr.s_addr, ip(to).v4().value.raw());
+        EXPECT_EQ(told.ipi_spec_dst.s_addr, us4.v4().value.raw());
+    }
+}
+
 TEST(to_many, broadcast_reaches_every_socket_on_every_shard) {
     for (const unsigned shards : {1u, 2u, 8u}) {
         tested_world w(shards, [](control::config& c) { c.pool.packets = 1024; });
