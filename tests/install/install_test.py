@@ -82,7 +82,26 @@ class Install(unittest.TestCase):
         apps = sorted(p for p in (self.scratch).rglob("bin/*"))
         self.assertIn("skua-echo", [p.name for p in apps])
         for app in apps:
-            run(app, "--help", timeout=30)
+            run(app, "--help", timeout=30, env={**os.environ, "LD_LIBRARY_PATH": str(self.pc.parent.parent)})
+
+    def test_a_program_that_attaches_needs_no_dpdk(self):
+        text = (self.pc.parent / "skua-client.pc").read_text()
+        prefix = re.search(r"^prefix=(.*)$", text, re.MULTILINE).group(1)
+        (self.pc.parent / "skua-client.pc").write_text(text.replace(f"prefix={prefix}", f"prefix={self.prefix}", 1))
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(self.pc.parent), "SKUA_ATTACH": str(self.scratch / "none"),
+                       "LD_LIBRARY_PATH": str(self.pc.parent.parent)}
+        words = run("pkg-config", "--cflags", "--libs", "skua-client", env=environment).split()
+        program = self.scratch / "attached"
+        run("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", HERE / "attached.c", "-o", program, *words)
+        self.assertIn("linked and run", run(program, env=environment))
+        self.assertNotIn("librte", run("ldd", program, env=environment))
+
+    def test_skua_run_finds_the_preload(self):
+        skua = next(self.scratch.rglob("bin/skua"))
+        said = run(skua, "run", "--attach", self.scratch / "none", "--fallback", "kernel", "/bin/sh", "-c",
+                   "echo $LD_PRELOAD", timeout=30)
+        self.assertIn(str(self.prefix), said)
+        self.assertIn("libskua-preload.so", said)
 
 
 if __name__ == "__main__":
