@@ -94,7 +94,6 @@ attached_socket::attached_socket(std::uint64_t id, int domain, socket::udp_socke
         charged_ += header.cost;
         unread.skip(header);
     }
-    shut_ = page_.shutdown.load() & socket_page::shut_both;
     changed();
     socket_->set_receiver(this);
 }
@@ -267,7 +266,8 @@ unsigned attached_socket::transmit(shard::shard& on, unsigned most) {
             if (header.flags & record::chosen_traffic_class) out[n].said.traffic_class = header.traffic_class;
             // As its holders charged it: what they give here, they give themselves. Before it leaves the ring, so that
             // a daemon that is killed owes them nothing.
-            page_.tx_returned.fetch_add(header.cost, std::memory_order_seq_cst);
+            page_.tx_returned.store(page_.tx_returned.load(std::memory_order_relaxed) + header.cost,
+                                    std::memory_order_release);
             tx_.pop(header);
             taken++;
             // What request::destination has never let through: another family than the socket's, no port of its own.

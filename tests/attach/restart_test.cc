@@ -241,6 +241,28 @@ TEST_F(restart, what_was_closed_meanwhile_is_gone) {
     EXPECT_EQ(next.port(), port);
 }
 
+TEST_F(restart, what_was_shut_down_stays_so_and_its_close_is_heard) {
+    std::uint16_t port = 0;
+    {
+        udp server, client;
+        server.bind();
+        port = server.port();
+        client.connect(port);
+        server.connect(client.port());
+        udp::checked(skua_shutdown(server.fd(), SHUT_RDWR), "shutdown");
+        again(SIGKILL);
+        EXPECT_EQ(server.port(), port);
+        EXPECT_EQ(skua_send(server.fd(), "x", 1, MSG_NOSIGNAL), -1);
+        EXPECT_EQ(errno, EPIPE);
+        pollfd p{server.fd(), POLLIN, 0};
+        EXPECT_EQ(skua_poll(&p, 1, 0), 1);
+        EXPECT_EQ(p.revents, POLLIN | POLLHUP);
+    }
+    udp next;
+    next.bind(port);
+    EXPECT_EQ(next.port(), port);
+}
+
 TEST_F(restart, groups_come_back_with_their_members_in_order) {
     std::vector<udp> members;
     std::uint16_t port = 0;
